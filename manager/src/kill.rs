@@ -43,7 +43,7 @@ fn signal(settings: &Settings, containers: &Containers, name: &str, signal: i32)
         // Whoever has killed it may start or remove it at once.
         end::await_death(&dir, &mut watched, "kill", name)?;
         return match dir.is_abandoned() {
-            true => rm::unseen::remove_abandoned(settings, containers, &dir),
+            true => rm::unseen::conclude_abandoned(settings, containers, &dir, end::KILLED),
             false => Ok(()),
         };
     }

@@ -1,4 +1,4 @@
-//! Who a process id stands for: ids are used again, the moment at which a process began is not.
+//! Who a process id stands for: ids are used again, the moment at which a process began is not, until the machine is started anew.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The name under which `main` runs a container's monitor instead of the command line.
@@ -81,6 +82,14 @@ impl AsFd for Process {
 #[must_use]
 pub fn birth(pid: i32) -> Option<u64> {
     birth_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Which start of the machine this is; `None` where the kernel does not say.
+#[must_use]
+pub fn boot() -> Option<&'static str> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    BOOT.get_or_init(|| read().map(|id| id.trim_end().to_owned())).as_deref()
 }
 
 /// Whether a process is there and has not ended. A zombie is dead, whoever its new parent is.

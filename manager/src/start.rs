@@ -25,7 +25,12 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     let containers = Containers::open(&settings.containers())?;
     let dir = containers.find(name)?;
     let mut record = dir.record()?;
-    let Some((guard, abandoned)) = take(&dir, name)? else { return Ok(None) };
+    let taken = match take(&dir, name) {
+        // Removed since it was found.
+        Err(_) if !dir.path().is_dir() => return Err(Error::NoSuchContainer(name.to_owned())),
+        taken => taken?,
+    };
+    let Some((guard, abandoned)) = taken else { return Ok(None) };
     if abandoned || rm::is_left(settings, &record.id)? {
         rm::take_down(settings, &record, &dir)?;
     }
@@ -71,9 +76,15 @@ fn take(dir: &Dir, name: &str) -> Result<Option<(Guard, bool)>> {
             }
             Status::Created | Status::Exited => {}
         }
-        let abandoned = dir.is_abandoned();
         if let Some(guard) = dir.try_lock()? {
-            return Ok(Some((guard, abandoned)));
+            // With its lock: what is written down as running has nobody who looks after it.
+            let abandoned = dir.recorded_state().ok().filter(|state| state.status.is_up());
+            let is_abandoned = abandoned.is_some();
+            if let Some(state) = abandoned {
+                // Who looks from now on sees the lock held, and believes what is written down.
+                dir.set_state(&state.lost())?;
+            }
+            return Ok(Some((guard, is_abandoned)));
         }
         if begun.elapsed() > PATIENCE {
             return Err(Error::WrongState {

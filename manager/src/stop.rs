@@ -2,9 +2,9 @@
 
 use crate::attach;
 use crate::cli::StopArgs;
-use crate::container::{Containers, Dir, Mark, Record};
+use crate::container::{Containers, Dir, Mark, Record, State};
 use crate::each::each;
-use crate::end::{await_death, send, wait_for_end, watch};
+use crate::end::{KILLED, await_death, send, wait_for_end, watch};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::process::Process;
@@ -27,10 +27,10 @@ pub fn stop(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Er
     let manner = Manner { patience: args.time, signal: args.signal.map(|signal| signal.0) };
     Ok(each(&args.names, |name| {
         let dir = containers.find(name)?;
-        stop_one(settings, &dir, name, manner)?;
+        let code = stop_one(settings, &dir, name, manner)?;
         // Its monitor was killed, before or meanwhile.
         if dir.is_abandoned() {
-            rm::unseen::remove_abandoned(settings, &containers, &dir)?;
+            rm::unseen::conclude_abandoned(settings, &containers, &dir, code)?;
         }
         Ok(Some(name.to_owned()))
     }))
@@ -59,21 +59,21 @@ pub fn restart(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec
     }))
 }
 
-fn stop_one(settings: &Settings, dir: &Dir, name: &str, manner: Manner) -> Result<()> {
+/// Stops a container. Returns what it has ended with, as far as that is known without having heard it.
+fn stop_one(settings: &Settings, dir: &Dir, name: &str, manner: Manner) -> Result<u8> {
     let record = dir.record()?;
-    let Some(mut watched) = watch(settings, dir)? else { return Ok(()) };
+    let Some(mut watched) = watch(settings, dir)? else { return Ok(State::UNKNOWN_CODE) };
     // Before anything is sent: whoever sees the container end finds it.
     dir.set_stopped()?;
     let signal = manner.signal.unwrap_or(record.stop.signal);
     let seconds = manner.patience.unwrap_or(record.stop.timeout);
     let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
-    if !signal_and_wait(settings, dir, &record, &mut watched, signal, patience)?
-        && !signal_and_wait(settings, dir, &record, &mut watched, 9, Some(Duration::ZERO))?
-    {
+    let obeyed = signal_and_wait(settings, dir, &record, &mut watched, signal, patience)?;
+    if !obeyed && !signal_and_wait(settings, dir, &record, &mut watched, 9, Some(Duration::ZERO))? {
         await_death(dir, &mut watched, "stop", name)?;
     }
     emit_container(settings, &record, "stop", &[]);
-    Ok(())
+    Ok(if obeyed && signal != 9 { State::UNKNOWN_CODE } else { KILLED })
 }
 
 fn signal_and_wait(

@@ -7,7 +7,7 @@
 use crate::bundle::host::HostFacts;
 use crate::bundle::{amend, resources};
 use crate::cli::{LimitArgs, UpdateArgs};
-use crate::container::{Containers, Record, RestartPolicy, Status};
+use crate::container::{Containers, Record, RestartPolicy};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::runtime::Runtime;
@@ -62,7 +62,7 @@ fn apply(
     let warnings = resources::adapt(&mut limits, host)?;
     let numbers = resources::numbers(&limits)?;
     let mut planned = resources::plan(&limits, &numbers, host, true);
-    if dir.state()?.status == Status::Running && record.has_cgroup() {
+    if dir.state()?.status.has_process() && record.has_cgroup() {
         Runtime::new(&record.runtime, settings).update(&record.id, &planned)?;
     }
     containers.change(&dir, |record| {

@@ -104,6 +104,7 @@ fn until(dir: &Dir, mut end: Option<Process>, holds: impl Fn() -> Result<bool>) 
         | WatchFlags::CREATE
         | WatchFlags::DELETE
         | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
         // A mark may be the mode of a file.
         | WatchFlags::ATTRIB
         | WatchFlags::ONLYDIR;

@@ -168,7 +168,9 @@ fn connect_all(
 fn share(settings: &Settings, other: &str) -> Result<(OwnedFd, Dir)> {
     let dir = Containers::open(&settings.containers())?.find(other)?;
     // Before it is opened: from here on, its monitor does not count on the namespace's end.
-    dir.write(SHARED, &true)?;
+    // All that it says is that it is there: several may make it at once.
+    let shared = dir.join(SHARED);
+    std::fs::File::create(&shared).map_err(Error::io("make", &shared))?;
     match running_namespace(&dir)? {
         Some(namespace) => Ok((namespace, dir)),
         None => Err(Error::WrongState {

@@ -2,8 +2,8 @@
 //!
 //! A directory per container under `<root>/containers`, made whole and put in place by one rename:
 //!
-//!     container.json   what it was made from; written once        (Record)
-//!     state.json       how far it got; replaced by rename         (State)
+//!     container.json   what it was made from, replaced by rename  (Record)
+//!     state.json       how far it got, replaced by rename         (State)
 //!     config.json      the OCI bundle, beside its `rootfs` mount point
 //!     lock             held by whoever is at work on it: first `nman run`, then its monitor
 //!     stopped, paused  marks: somebody has stopped it, somebody has paused it
@@ -27,8 +27,8 @@ pub use host_config::{
 };
 pub use mount_point::{Detail, MountKind, MountPoint, Relabel};
 pub use record::{Attached, Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
-pub use store::{Containers, Dir, Guard, Mark};
-pub(crate) use store::{HALF, make_private};
+pub(crate) use store::make_private;
+pub use store::{Census, Containers, Dir, Guard, Mark};
 pub use supervision::{
     DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE, HealthCheck, LogConfig, LogDriver, RestartPolicy,
     Supervised, Supervision,

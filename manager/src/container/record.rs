@@ -1,4 +1,4 @@
-//! What is written down about a container: [`Record`] once, [`State`] at every turn of its life.
+//! What is written down about a container: [`Record`] when it is made, and where somebody changes that, [`State`] at every turn of its life.
 
 use super::{Config, ContainerId, ContainerName, HostConfig, MountPoint, Supervised, Supervision};
 use crate::cgroup::is_slice;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What a container was made from. Never changed after it is written.
+/// What a container was made from, as `rename`, `update` and the like have changed it since.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -200,6 +200,9 @@ pub struct State {
     /// When that began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor_born: Option<u64>,
+    /// In which start of the machine these processes were there ([`crate::process::boot`]): ids and moments are counted anew in each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// When it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
@@ -269,6 +272,7 @@ impl State {
             born: None,
             monitor: None,
             monitor_born: None,
+            boot: None,
             started: None,
             finished: None,
             exit_code: None,
@@ -277,19 +281,33 @@ impl State {
         }
     }
 
-    /// A container whose monitor and process are gone without a word: the monitor was killed, or its disk took nothing. The exit
-    /// code is not known, for which Docker writes 255.
+    /// Docker's exit code of what has ended without anybody hearing with what.
+    pub const UNKNOWN_CODE: u8 = 255;
+
+    /// A container whose monitor and process are gone without a word: the monitor was killed, or its disk took nothing.
     #[must_use]
     pub fn lost(self) -> Self {
         Self {
             status: Status::Exited,
-            pid: None,
-            born: None,
-            monitor: None,
-            monitor_born: None,
-            exit_code: Some(255),
+            exit_code: Some(Self::UNKNOWN_CODE),
             error: Some("its end was not written down: its monitor was killed, or the disk could not be written".to_owned()),
-            ..self
+            ..self.without_processes()
+        }
+    }
+
+    /// The same without its processes: it has none, or they are not believed in.
+    #[must_use]
+    pub fn without_processes(self) -> Self {
+        Self { pid: None, born: None, monitor: None, monitor_born: None, boot: None, ..self }
+    }
+
+    /// What of it is true in this start of the machine: processes of another one are gone, and their ids and moments may be those
+    /// of others by now.
+    #[must_use]
+    pub fn since(self, boot: Option<&str>) -> Self {
+        match (&self.boot, boot) {
+            (Some(written), Some(boot)) if written != boot => self.without_processes(),
+            _ => self,
         }
     }
 

@@ -2,22 +2,26 @@
 //!
 //! A container's directory is filled under a temporary name and put in place by one rename, together with its name
 //! (a symlink in `names/`), under the lock of the whole directory; that lock is held for nothing else. What a killed
-//! `nman` left under a temporary name is swept by the next reservation. It goes the same way: hidden by one rename, and
-//! then removed, so that whoever looks sees a whole container or none.
+//! `nman` left under a temporary name is removed by whoever makes the next. It goes the same way: hidden by one rename,
+//! and then removed with all that it had, so that whoever looks sees a whole container or none.
 
+mod half;
 mod lock;
 mod mark;
 mod overwrite;
 mod processes;
 mod unfinished;
 
+pub use half::Census;
 pub use lock::Guard;
 pub use mark::Mark;
 
 use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
 use crate::error::{Error, Result};
 use crate::notice;
+use crate::process;
 use crate::selinux::{Labels, label_file};
+use crate::snapshot::remove_tree;
 use lock::lock_file;
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
@@ -29,7 +33,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What begins the name of a container's directory that is being made, or removed. No id does.
-pub(crate) const HALF: &str = ".half-";
+const HALF: &str = ".half-";
 
 /// `<root>/containers`.
 #[derive(Clone, Debug)]
@@ -87,7 +91,7 @@ impl Containers {
         let guard = hidden.lock()?;
         hidden.write_record(record)?;
         hidden.set_state(&State::created())?;
-        self.sweep(&record.id);
+        unfinished::sweep(self, &record.id);
         self.take_name(&record.name, &record.id)?;
         unfinished::note(self, &record.id)?;
         let dir = self.dir(&record.id);
@@ -97,29 +101,6 @@ impl Containers {
 
     fn lock_all(&self) -> Result<OwnedFd> {
         lock_file(&self.root.join("lock"), FlockOperation::LockExclusive)
-    }
-
-    /// Removes what a killed `nman` left half made or half removed: directories under a temporary name that nobody has locked.
-    fn sweep(&self, except: &ContainerId) {
-        unfinished::sweep(self, except);
-        let Ok(entries) = fs::read_dir(&self.root) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.strip_prefix(HALF)) else {
-                continue;
-            };
-            let dir = Dir { path: entry.path() };
-            if id != except.as_str() && matches!(dir.try_lock(), Ok(Some(_))) {
-                // It may have taken its name already, in the instant before it would have got its place.
-                if let Ok(record) = dir.record()
-                    && self.named(record.name.as_str()).is_some_and(|owner| owner == record.id)
-                {
-                    let _ = fs::remove_file(self.names().join(record.name.as_str()));
-                }
-                // Another sweeper may be faster; what stays is swept next time.
-                let _ = fs::remove_dir_all(&dir.path);
-            }
-        }
     }
 
     fn take_name(&self, name: &ContainerName, id: &ContainerId) -> Result<()> {
@@ -157,9 +138,15 @@ impl Containers {
         ContainerId::parse(target.to_str()?)
     }
 
-    /// Finds a container by its name, its id, or the unambiguous beginning of its id.
+    /// Finds a container by its id, its name, or the unambiguous beginning of its id, in this order: who has an id means that
+    /// container, whatever others have for names.
     pub fn find(&self, wanted: &str) -> Result<Dir> {
         let missing = || Error::NoSuchContainer(wanted.to_owned());
+        if let Some(id) = ContainerId::parse(wanted)
+            && self.dir(&id).path.is_dir()
+        {
+            return Ok(self.dir(&id));
+        }
         if let Ok(name) = ContainerName::parse(wanted)
             && let Some(id) = self.named(name.as_str())
             && self.dir(&id).path.is_dir()
@@ -245,17 +232,31 @@ impl Containers {
         dir.write_record(&record)
     }
 
-    /// Forgets a container: its names, then its directory. The caller holds its lock and has undone everything else.
-    pub fn remove(&self, id: &ContainerId) -> Result<()> {
+    /// Takes a container out of sight: until then it is whole, from then on it is gone. The caller holds its lock, has taken down what
+    /// it has while it runs, removes what else it has, and last its directory ([`Self::discard`]).
+    pub fn hide(&self, id: &ContainerId) -> Result<()> {
         let (dir, hidden) = (self.dir(id), self.hidden(id));
         dir.clear_places()?;
-        let all = self.lock_all()?;
+        let _all = self.lock_all()?;
         // First out of sight, and then without a name: who is killed in between leaves one that is gone.
-        let is_gone = match fs::rename(&dir.path, &hidden.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-            result => result.map(|()| false).map_err(Error::io("remove", &dir.path))?,
-        };
-        // The name may have been changed since the caller has read it, or half changed by somebody who was killed.
+        match fs::rename(&dir.path, &hidden.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            result => result.map_err(Error::io("remove", &dir.path))?,
+        }
+        self.forget_names(id)?;
+        // What stays is swept by the next reservation.
+        let _ = self.finished(id);
+        Ok(())
+    }
+
+    /// Removes what is left of a hidden container: its directory, which says for as long as it is there that there may be more.
+    pub fn discard(&self, id: &ContainerId) -> Result<()> {
+        Ok(remove_tree(&self.hidden(id).path)?)
+    }
+
+    /// The caller has the lock of all.
+    fn forget_names(&self, id: &ContainerId) -> Result<()> {
+        // The name may have been changed since somebody has read it, or half changed by one who was killed.
         let names = self.names();
         for entry in fs::read_dir(&names).map_err(Error::io("read", &names))?.flatten() {
             let link = entry.path();
@@ -264,13 +265,7 @@ impl Containers {
                 fs::remove_file(&link).map_err(Error::io("remove", &link))?;
             }
         }
-        if is_gone {
-            return Ok(());
-        }
-        // What stays is swept by the next reservation.
-        let _ = self.finished(id);
-        drop(all);
-        fs::remove_dir_all(&hidden.path).map_err(Error::io("remove", &hidden.path))
+        Ok(())
     }
 }
 
@@ -304,9 +299,10 @@ impl Dir {
         self.read("container.json")
     }
 
-    /// How far it got, as the file says; whether that still holds is for [`Dir::state`] to find out.
+    /// How far it got, as the file says, without processes of an earlier start of the machine; whether that still holds is for [`Dir::state`] to find out.
     pub(crate) fn recorded_state(&self) -> Result<State> {
-        self.read("state.json")
+        let state: State = self.read("state.json")?;
+        Ok(state.since(process::boot()))
     }
 
     /// How far it got. A container that is written down as running, but whose monitor and process are both gone,

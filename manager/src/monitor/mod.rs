@@ -207,9 +207,14 @@ impl<'a> Monitor<'a> {
             Err(error) => return self.give_up(&error),
         };
         let mut restarter = Restarter::default();
+        let mut code = 0;
         loop {
             let mut ended = match self.live(&mut post) {
-                Ok(ended) => ended,
+                Ok(Some(ended)) => ended,
+                Ok(None) => {
+                    let fault = post.leave();
+                    return self.conclude_rest(code, fault);
+                }
                 Err(error) if self.restarts == 0 => {
                     post.leave();
                     return self.give_up(&error);
@@ -227,7 +232,7 @@ impl<'a> Monitor<'a> {
                 ended.log_failed = post.leave();
                 return self.conclude(ended);
             };
-            let code = ended.code;
+            code = ended.code;
             if !self.rest(&mut post, ended, delay) {
                 let fault = post.leave();
                 return self.conclude_rest(code, fault);
@@ -269,8 +274,10 @@ impl<'a> Monitor<'a> {
         })
     }
 
-    /// From the first call of the runtime to the end of the container's init.
-    fn live(&mut self, post: &mut Post) -> Result<Ended> {
+    /// From the first call of the runtime to the end of the container's init. `None` when somebody has stopped the container before it
+    /// began once more.
+    fn live(&mut self, post: &mut Post) -> Result<Option<Ended>> {
+        let rested = (self.restarts > 0).then(|| self.last_state());
         let (pid, ends) = self.create()?;
         let id = &self.record.id;
         let (init, pidfd) = adopt(pid)?;
@@ -282,6 +289,13 @@ impl<'a> Monitor<'a> {
         state.started = Some(Timestamp::now());
         state.supervised.restart_count = self.restarts;
         self.dir.set_state(&state)?;
+        // Whoever sets the mark looks at the state after that. Either he finds that it runs, and has it ended, or he is seen here: what
+        // he has sent us for having found it at rest nobody reads.
+        if let Some(rested) = rested.filter(|_| self.dir.has(Mark::Stopped)) {
+            self.restarts -= 1;
+            self.dir.set_state(&rested)?;
+            return Ok(None);
+        }
         let mut oom = OomWatch::new(self.settings, &self.record, pid);
         // Whoever hears that it runs is not to find what was found out in its last life.
         let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime);
@@ -295,18 +309,7 @@ impl<'a> Monitor<'a> {
         log.begin_life();
         let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log, begun });
         if let Some(client) = self.client.take() {
-            let mut message = Vec::new();
-            Event::Started.encode(&mut message);
-            if wire::put(client.as_fd(), &message, true).is_ok() {
-                let hold = match (&self.record.build, self.record.attachment.stdin_once) {
-                    (Some(_), _) => Hold::Life,
-                    (None, true) => Hold::Stdin,
-                    (None, false) => Hold::Nothing,
-                };
-                pump.attach(client, hold);
-            } else if self.record.build.is_some() {
-                pump.end();
-            }
+            welcome(&mut pump, client, &self.record);
         }
         let mut sources: Vec<&mut dyn Source> =
             sources.iter_mut().map(|source| &mut **source as &mut dyn Source).collect();
@@ -317,7 +320,7 @@ impl<'a> Monitor<'a> {
         if let Some(prober) = prober {
             prober.finish();
         }
-        Ok(ended)
+        Ok(Some(ended))
     }
 
     fn create(&mut self) -> Result<(i32, Ends)> {
@@ -389,12 +392,16 @@ impl<'a> Monitor<'a> {
         }
     }
 
+    /// What is written down, without the processes that have ended.
+    fn last_state(&self) -> State {
+        self.dir.state().unwrap_or_else(|_| State::created()).without_processes()
+    }
+
     /// What is written down about a container that has just ended.
     fn ended_state(&self, ended: &Ended, status: Status) -> State {
-        let mut state = self.dir.state().unwrap_or_else(|_| State::created());
+        let mut state = self.last_state();
         let _ = self.dir.clear(Mark::Paused);
         state.status = status;
-        (state.pid, state.monitor) = (None, None);
         state.finished = Some(Timestamp::now());
         state.exit_code = Some(ended.code);
         state.supervised.restart_count = self.restarts;
@@ -427,8 +434,8 @@ impl<'a> Monitor<'a> {
     /// It was stopped between two lives: when it ended, and with what, has been written down and told.
     fn conclude_rest(self, code: u8, log_failed: Option<String>) -> ExitCode {
         let errors = self.clean_up();
-        let mut state = self.dir.state().unwrap_or_else(|_| State::created());
-        (state.status, state.monitor) = (Status::Exited, None);
+        let mut state = self.last_state();
+        state.status = Status::Exited;
         state.supervised.restart_count = self.restarts;
         state.error = errors.first().map(ToString::to_string).or(log_failed).or(state.error);
         let _ = self.dir.set_state(&state);
@@ -446,10 +453,9 @@ impl<'a> Monitor<'a> {
         {
             let ran = state.started.is_some();
             state.status = if ran { Status::Exited } else { Status::Created };
-            (state.pid, state.monitor) = (None, None);
             state.exit_code = Some(code);
             state.error = Some(error.to_string());
-            let _ = self.dir.set_state(&state);
+            let _ = self.dir.set_state(&state.without_processes());
         }
         let remove = self.first || self.record.remove;
         let clients: Vec<OwnedFd> = self.client.take().into_iter().collect();
@@ -493,10 +499,27 @@ impl<'a> Monitor<'a> {
     }
 }
 
-/// Writes down who looks after the container.
+/// Writes down who looks after the container, and when.
 fn set_monitor(state: &mut State) {
     let own = getpid().as_raw_nonzero().get();
     (state.monitor, state.monitor_born) = (Some(own), process::birth(own));
+    state.boot = process::boot().map(str::to_owned);
+}
+
+/// Tells whoever has started the container that it runs, and attaches him.
+fn welcome(pump: &mut Pump<'_>, client: OwnedFd, record: &Record) {
+    let mut message = Vec::new();
+    Event::Started.encode(&mut message);
+    if wire::put(client.as_fd(), &message, true).is_ok() {
+        let hold = match (&record.build, record.attachment.stdin_once) {
+            (Some(_), _) => Hold::Life,
+            (None, true) => Hold::Stdin,
+            (None, false) => Hold::Nothing,
+        };
+        pump.attach(client, hold);
+    } else if record.build.is_some() {
+        pump.end();
+    }
 }
 
 /// Sends every client one message.

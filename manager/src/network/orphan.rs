@@ -34,15 +34,19 @@ impl Orphans {
     }
 }
 
-/// Finds what belongs to containers that are not among `living`.
+/// Finds what belongs to containers that are not among `living`, who are asked for last: a container is there before it is connected.
 ///
 /// # Errors
-/// The state directory cannot be read.
-pub fn find(state: &State, living: &HashSet<ContainerId>) -> Result<Orphans> {
+/// The state directory or the containers cannot be read.
+pub fn find<E: From<Error>>(
+    state: &State,
+    living: impl FnOnce() -> std::result::Result<HashSet<ContainerId>, E>,
+) -> std::result::Result<Orphans, E> {
     let mut plans = state.connected()?;
+    let mut leases = state.leased()?;
+    let living = living()?;
     plans.retain(|plan| !living.contains(&plan.container));
     let is_dead = |owner: &str| ContainerId::parse(owner).is_none_or(|id| !living.contains(&id));
-    let mut leases = state.leased()?;
     leases.retain(|(_, _, owner)| is_dead(owner));
     let leases = leases.into_iter().map(|(network, address, _)| (network, address)).collect();
     Ok(Orphans { plans, leases })
@@ -154,11 +158,11 @@ mod tests {
         let (alive, dead) = (ContainerId::random(), ContainerId::random());
         ipam::reserve(&state, &network, &alive, &[], &BTreeSet::new()).unwrap();
         ipam::reserve(&state, &network, &dead, &[], &BTreeSet::new()).unwrap();
-        let living = HashSet::from([alive]);
-        let orphans = find(&state, &living).unwrap();
+        let living = || Ok::<_, Error>(HashSet::from([alive.clone()]));
+        let orphans = find(&state, living).unwrap();
         assert_eq!(orphans.leases, [(network.name, "10.1.0.3".parse().unwrap())]);
         assert!(clear(&state, &orphans).is_empty());
-        assert!(find(&state, &living).unwrap().is_empty());
+        assert!(find(&state, living).unwrap().is_empty());
         assert_eq!(state.leased().unwrap().len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! A container whose record does not read back: removed by what its directory, its bundle and its id lead to.
 //!
-//! Each step is right where there is nothing to do, and the directory goes last, so that a removal which is cut short can be
-//! begun again. Volumes stay: which of them were made for this container only the record could say.
+//! Each step is right where there is nothing to do, so that a removal which is cut short can be begun again; before its layers go, it
+//! is hidden, so that whoever makes the next container removes the rest. Volumes stay: which of them were made for this container only the record could say.
 
 use super::{PATIENCE, remove_sockets};
 use crate::assemble::disassemble_found;
@@ -9,12 +9,13 @@ use crate::cgroup::processes_below;
 use crate::container::{ContainerId, Containers, Dir, Guard, State};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
+use crate::forget::{left, remove_layers};
 use crate::process::{self, Process};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::snapshot::entries;
-use crate::store::Store;
-use rustix::process::{Pid, Signal, kill_process};
+use crate::volume::place;
+use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,16 +42,22 @@ pub(crate) fn remove(settings: &Settings, containers: &Containers, dir: &Dir) ->
     if !errors.is_empty() {
         return Err(Error::Several(errors));
     }
-    let store = Store::open(&settings.root)?;
-    for active in entries(&settings.root.join("snapshots/active"))? {
-        let name = active.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if is_snapshot_of(&name, &id) {
-            store.snapshots().remove(&name)?;
-        }
-    }
-    containers.remove(&id)?;
+    containers.hide(&id)?;
+    let removed = remove_hidden(settings, containers, &id);
     emit(settings, Kind::Container, "destroy", id.as_str(), &[]);
-    Ok(())
+    removed.map_err(|error| left(id.short(), &error))
+}
+
+/// Removes the layers that are found of a hidden container, and its directory.
+pub(super) fn remove_hidden(
+    settings: &Settings,
+    containers: &Containers,
+    id: &ContainerId,
+) -> Result<()> {
+    let active = entries(&settings.root.join("snapshots/active"))?.into_iter();
+    let names = active.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    remove_layers(settings, names.filter(|name| place::owner(name).as_ref() == Some(id)))?;
+    containers.discard(id)
 }
 
 /// Gets hold of it: ends what runs in it, and its monitor if that does not let go.
@@ -93,18 +100,13 @@ fn delete(settings: &Settings, id: &ContainerId) -> Result<()> {
     Runtime::new(&path, settings).delete(id)
 }
 
-/// The container's own snapshot, and those of images that it mounts.
-fn is_snapshot_of(name: &str, id: &ContainerId) -> bool {
-    name.strip_prefix(id.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 /// Ends what the runtime has left of a container, as one does that has lost its state or looks for it elsewhere, and removes its cgroups.
 pub(super) fn end_groups(dir: &Dir, id: &ContainerId) -> Result<()> {
     let groups = groups(Path::new(CGROUPS), dir, id);
     if groups.is_empty() {
         end_without_group(dir);
     }
-    remove_groups(&groups)
+    remove_groups(dir, &groups)
 }
 
 /// The same for a container without a cgroup: its processes are those in its init's mount namespace.
@@ -137,13 +139,14 @@ fn groups(mounts: &Path, dir: &Dir, id: &ContainerId) -> Vec<PathBuf> {
 }
 
 /// Ends what is left in cgroups, and removes them with all below.
-fn remove_groups(groups: &[PathBuf]) -> Result<()> {
+fn remove_groups(dir: &Dir, groups: &[PathBuf]) -> Result<()> {
     for group in groups {
         let begun = Instant::now();
         loop {
-            for pid in processes_below(group).into_iter().filter_map(Pid::from_raw) {
+            for pid in processes_below(group) {
                 // Refused when it has ended meanwhile.
-                let _ = kill_process(pid, Signal::KILL);
+                let own = Process::open(pid, |own| dir.has_process(own.id()));
+                let _ = own.map(|own| own.send(Signal::KILL));
             }
             match remove_group(group) {
                 Ok(()) => break,
@@ -173,15 +176,6 @@ fn remove_group(group: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_belongs_to_a_container_is_told_by_its_id() {
-        let id = ContainerId::random();
-        assert!(is_snapshot_of(id.as_str(), &id));
-        assert!(is_snapshot_of(&format!("{id}.3"), &id));
-        assert!(!is_snapshot_of(&format!("{id}3"), &id));
-        assert!(!is_snapshot_of(ContainerId::random().as_str(), &id));
-    }
 
     #[test]
     fn cgroups_are_found_by_the_bundle_or_where_they_are_by_default_and_only_the_containers_own() {

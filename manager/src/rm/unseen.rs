@@ -1,16 +1,23 @@
 //! What an `nman` that was killed has left, and what Docker's daemon would have removed.
 
-use super::{damaged, remove, take_down};
-use crate::container::{Containers, Dir, Status};
+use super::{damaged, remove, remove_sockets, take_down};
+use crate::clock::Timestamp;
+use crate::container::{ContainerId, Containers, Dir, State, Status};
 use crate::error::{Error, Result};
-use crate::forget::{Volumes, forget};
+use crate::forget::{Volumes, forget, left};
 use crate::notice;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::volume;
 
-/// Removes containers that were never finished: a `create` or `run` was killed before there was anything that runs. Told,
-/// not returned, is what stays: it keeps no other container from being made.
+/// Removes containers that were never finished: a `create` or `run` was killed before there was anything that runs; and the rest of
+/// those that somebody was removing who was killed. Told, not returned, is what stays: it keeps no other container from being made.
 pub(crate) fn remove_unfinished(settings: &Settings, containers: &Containers) {
+    for (id, dir, _guard) in containers.cut_short() {
+        if let Err(error) = remove_rest(settings, containers, &id, &dir) {
+            notice::note(left(id.short(), &error).to_string());
+        }
+    }
     for (dir, _guard) in containers.unfinished() {
         // What does not read back is left to whoever mends damage.
         let Ok(record) = dir.record() else { continue };
@@ -24,18 +31,45 @@ pub(crate) fn remove_unfinished(settings: &Settings, containers: &Containers) {
     }
 }
 
-/// Removes a container of `--rm` that has been ended, and that no monitor looked after.
-pub(crate) fn remove_abandoned(
+/// Removes the rest of a hidden container. Whether its volumes were to go is known where they go with it in any case: others stay, for
+/// `volume prune`.
+fn remove_rest(
+    settings: &Settings,
+    containers: &Containers,
+    id: &ContainerId,
+    dir: &Dir,
+) -> Result<()> {
+    if let Ok(record) = dir.record()
+        && record.remove
+    {
+        volume::remove_anonymous(settings, &record)?;
+    }
+    remove_sockets(settings, id)?;
+    damaged::remove_hidden(settings, containers, id)
+}
+
+/// Does for a container that has been ended what its monitor would have done, which was killed: takes it down and writes down that it
+/// has ended, or removes it if it was to be removed. `code` is what is known of how it has ended: only its monitor could have heard.
+pub(crate) fn conclude_abandoned(
     settings: &Settings,
     containers: &Containers,
     dir: &Dir,
+    code: u8,
 ) -> Result<()> {
-    match dir.record() {
-        Ok(record) if record.remove => {
-            remove(settings, containers, record.id.as_str(), false, Volumes::Remove)
-        }
-        _ => Ok(()),
+    // What does not read back is left to whoever mends damage.
+    let Ok(record) = dir.record() else { return Ok(()) };
+    if record.remove {
+        return remove(settings, containers, record.id.as_str(), false, Volumes::Remove);
     }
+    let Some(_guard) = dir.try_lock()? else { return Ok(()) };
+    let state = dir.recorded_state()?;
+    // With the lock: somebody may have started it meanwhile, or done this.
+    if !state.status.is_up() || state.pid.is_some_and(|pid| dir.has_process(pid)) {
+        return Ok(());
+    }
+    take_down(settings, &record, dir)?;
+    let finished = Some(Timestamp::now());
+    dir.set_state(&State { finished, exit_code: Some(code), error: None, ..state.lost() })
 }
 
 /// Removes containers of builds that were killed in the instant between the end of a step and the layer that it makes.

@@ -1,7 +1,7 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
 use crate::connection::{self, ground};
-use crate::container::{ContainerId, Containers, Dir, HALF, State};
+use crate::container::{ContainerId, Containers, Dir, State};
 use crate::error::{Error, Result};
 use crate::network;
 use crate::network::survey::Remedy;
@@ -10,11 +10,14 @@ use crate::rm;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{self, Store};
-use crate::volume::Volumes;
+use crate::volume::{Volumes, place};
 use bundle::digest::ChainId;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Where the layers of containers are, below the root.
+const ACTIVE: &str = "snapshots/active";
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -132,10 +135,19 @@ fn running(settings: &Settings, store: &Store) -> Result<Vec<(String, Vec<ChainI
     // One whose record does not read back may run all the same.
     let mut unreadable = containers.unreadable()?;
     unreadable.retain(|id| containers.dir(id).is_held());
-    let known = up.into_iter().map(|(record, _)| (record.name.to_string(), record.id));
-    let named = known.chain(unreadable.into_iter().map(|id| (id.short().to_owned(), id)));
-    let layers = |id: ContainerId| Some(store.snapshots().layers(id.as_str()).ok()?.chain);
-    Ok(named.filter_map(|(name, id)| Some((name, layers(id)?))).collect())
+    let known = up.into_iter().map(|(record, _)| (record.id, record.name.to_string()));
+    let named = known.chain(unreadable.into_iter().map(|id| (id.clone(), id.short().to_owned())));
+    let named: BTreeMap<ContainerId, String> = named.collect();
+    let layers = |active: PathBuf| {
+        let key = file_name(&active);
+        let name = named.get(&place::owner(&key)?)?.clone();
+        Some((name, store.snapshots().layers(&key).ok()?.chain))
+    };
+    Ok(entries(&settings.root.join(ACTIVE))?.into_iter().filter_map(layers).collect())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The state of the networks; nothing on a read-only disk where there never was any.
@@ -149,8 +161,9 @@ fn network_state(settings: &Settings) -> Result<Option<network::State>> {
 /// Leases and connections of containers that there are not.
 fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
     let Some(state) = network_state(settings)? else { return Ok(()) };
-    let living = Containers::open(&settings.containers())?.ids()?.into_iter().collect();
-    let orphans = network::orphan::find(&state, &living)?;
+    let containers = Containers::open(&settings.containers())?;
+    let living = || Ok::<_, Error>(containers.ids()?.into_iter().collect());
+    let orphans = network::orphan::find(&state, living)?;
     let plans = orphans.plans.iter().map(|plan| {
         format!(
             "the connection to network `{}` of container {}",
@@ -282,12 +295,7 @@ fn check_volumes(settings: &Settings, repair: bool, report: &mut Report) -> Resu
 fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
     let containers = Containers::open(&settings.containers())?;
     let store = Store::open(&settings.root)?;
-    let ids: BTreeSet<ContainerId> = containers.ids()?.into_iter().collect();
-    let is_known = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        ContainerId::parse(&name).is_some_and(|id| ids.contains(&id))
-    };
-    for id in &ids {
+    for id in &containers.ids()? {
         let dir = containers.dir(id);
         // Somebody is at work on it: what it stands on may be half made, or half gone.
         if dir.is_held() {
@@ -296,12 +304,24 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
             check_container(settings, &containers, &store, id, &dir, repair, report)?;
         }
     }
-    for orphan in orphans(settings, &is_known, &ids) {
+    let parts = parts(settings);
+    // Only then who is there: a container is before it has parts, and until it has none.
+    let census = containers.census()?;
+    let mut clear = |orphan: &Path| -> Result<()> {
         let what = format!("`{}` belongs to no container", orphan.display());
-        let mended = if repair { Some(remove(&orphan)?) } else { None };
+        let mended = if repair { Some(remove(orphan)?) } else { None };
         report.add(&what, mended, "`nman system check --repair` removes it");
-    }
-    Ok(())
+        Ok(())
+    };
+    // While nobody can take one of the names.
+    census.left.iter().try_for_each(|orphan| clear(orphan))?;
+    let known = census.into_known();
+    let is_known = |owner: Option<ContainerId>| owner.is_some_and(|id| known.contains(&id));
+    let orphans = parts.into_iter().filter(|(path, owner)| {
+        // Those of a container that has been removed meanwhile have gone with it.
+        !is_known(owner.clone()) && fs::symlink_metadata(path).is_ok()
+    });
+    orphans.map(|(path, _)| path).try_for_each(|path| clear(&path))
 }
 
 /// A container that runs: what is written down of it is not changed below its monitor.
@@ -330,8 +350,8 @@ fn check_container(
 ) -> Result<()> {
     let what = |error: &dyn std::fmt::Display| format!("container {}: {error}", id.short());
     let hint = format!("`nman rm -f {}` removes it", id.short());
-    match dir.record() {
-        Ok(_) => {}
+    let record = match dir.record() {
+        Ok(record) => record,
         Err(Error::NoSuchContainer(_)) => return Ok(()),
         Err(error) if error.is_wreck() => {
             let hint = format!("{hint}, and so does `nman system check --repair`");
@@ -348,13 +368,17 @@ fn check_container(
             report.add(&what(&error), None, &hint);
             return Ok(());
         }
-    }
+    };
     if let Some(error) = dir.state_damage() {
         let mended = if repair { Some(mend_state(dir)?) } else { None };
         report.add(&what(&error), mended, "`nman system check --repair` takes it for ended");
     }
-    if let Err(error) = store.snapshots().resume(id.as_str()) {
-        report.add(&what(&error), None, &hint);
+    for key in std::iter::once(id.to_string()).chain(place::image_keys(&record)) {
+        match store.snapshots().resume(&key) {
+            // It may have been removed meanwhile.
+            Err(error) if dir.path().is_dir() => report.add(&what(&error), None, &hint),
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -365,37 +389,19 @@ fn mend_state(dir: &Dir) -> Result<bool> {
     Ok(true)
 }
 
-/// Directories and names of containers that there are not.
-fn orphans(
-    settings: &Settings,
-    is_known: &dyn Fn(&Path) -> bool,
-    ids: &BTreeSet<ContainerId>,
-) -> Vec<PathBuf> {
+/// What there is of containers beside their own directories, and whose it is.
+fn parts(settings: &Settings) -> Vec<(PathBuf, Option<ContainerId>)> {
+    let of_id: fn(&str) -> Option<ContainerId> = ContainerId::parse;
     let places = [
-        settings.root.join("snapshots/active"),
-        settings.state.join("containers"),
-        settings.runtime_root(),
+        (settings.root.join(ACTIVE), place::owner as fn(&str) -> Option<ContainerId>),
+        (settings.state.join("containers"), of_id),
+        (settings.runtime_root(), of_id),
     ];
-    let inside = |place: &PathBuf| entries(place).unwrap_or_default();
-    let mut orphans: Vec<PathBuf> =
-        places.iter().flat_map(inside).filter(|path| !is_known(path)).collect();
-    let names = inside(&settings.containers().join("names")).into_iter().filter(|link| {
-        let id = fs::read_link(link).ok().and_then(|id| ContainerId::parse(id.to_str()?));
-        !id.is_some_and(|id| ids.contains(&id))
-    });
-    orphans.extend(names);
-    let half_made = inside(&settings.containers()).into_iter().filter(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with(HALF) && is_free(path)
-    });
-    orphans.extend(half_made);
-    orphans
-}
-
-/// Whether nobody holds the lock of a container's directory.
-fn is_free(path: &Path) -> bool {
-    let lock = fs::File::open(path.join("lock"));
-    lock.map_or(true, |lock| lock.try_lock().is_ok())
+    let inside = |(directory, owner): (PathBuf, fn(&str) -> Option<ContainerId>)| {
+        let paths = entries(&directory).unwrap_or_default().into_iter();
+        paths.map(move |path| (path.clone(), owner(&file_name(&path))))
+    };
+    places.into_iter().flat_map(inside).collect()
 }
 
 fn remove(path: &Path) -> Result<bool> {

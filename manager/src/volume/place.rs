@@ -7,7 +7,9 @@
 
 use super::{Volumes, mount};
 use crate::bundle::{place, shared_memory, shm_size};
-use crate::container::{Containers, Dir, MountKind, MountPoint, Record, Status, make_private};
+use crate::container::{
+    ContainerId, Containers, Dir, MountKind, MountPoint, Record, Status, make_private,
+};
 use crate::error::{Error, Result, reason};
 use crate::labels;
 use crate::mounted::is_mounted;
@@ -240,6 +242,18 @@ pub fn image_key(record: &Record, at: usize) -> String {
     format!("{}.{at}", record.id)
 }
 
+/// The snapshots of all images that are mounted in a container.
+pub fn image_keys(record: &Record) -> impl Iterator<Item = String> {
+    let images = record.mounts.iter().enumerate().filter(|(_, at)| at.kind == MountKind::Image);
+    images.map(|(at, _)| image_key(record, at))
+}
+
+/// The container that a snapshot belongs to, by the snapshot's name: that is the container's id, or an [`image_key`].
+#[must_use]
+pub fn owner(key: &str) -> Option<ContainerId> {
+    ContainerId::parse(key.split_once('.').map_or(key, |(id, _)| id))
+}
+
 /// The path in a volume or image that is mounted, which is the root itself where none is given.
 fn below(root: OwnedFd, point: &MountPoint) -> Result<OwnedFd> {
     if point.detail.subpath.is_empty() {
@@ -370,6 +384,15 @@ fn unmount(dir: &Dir, mut places: Vec<PathBuf>) -> Vec<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_snapshot_tells_by_its_name_whose_it_is() {
+        let id = ContainerId::random();
+        assert_eq!(owner(id.as_str()), Some(id.clone()));
+        assert_eq!(owner(&format!("{id}.3")), Some(id.clone()));
+        assert_eq!(owner(&format!("{id}3")), None);
+        assert_eq!(owner("other.3"), None);
+    }
 
     #[test]
     fn a_mount_point_with_a_space_or_a_foreign_byte_is_found() {

@@ -51,7 +51,7 @@ fn the_end_of_the_container_ends_who_still_has_something_to_feed_it() {
     let run = world.run_command(&options, &["sh", "-c", "exit 7"]);
     let run = run.stdin(vec![b'x'; 4 << 20]).run().ok();
     assert_eq!(run.text().len(), 64);
-    eventually("it has removed itself", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    eventually("it has removed itself", || world.has_no_container());
     world.assert_no_container();
 }
 

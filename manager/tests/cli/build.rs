@@ -433,7 +433,7 @@ fn a_build_that_is_killed_leaves_nothing_that_runs_and_what_it_has_made() {
         }
         // What one holds that was killed the next one lets go of.
         assert_eq!(holds(), signal == Signal::KILL);
-        eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+        eventually("its container is gone", || world.has_no_container());
     }
     // What was whole is taken by the next build, which clears up as well.
     fs::write(world.path("context/Dockerfile"), dockerfile("RUN echo first > /first\n")).unwrap();

@@ -118,7 +118,7 @@ fn an_agent_is_forwarded_to_the_command_that_asks_for_it() {
     });
     kill_process(Pid::from_child(&running), Signal::INT).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(1), "{}", said.stderr());
-    eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    eventually("its container is gone", || world.has_no_container());
     assert_nothing_left(&world);
 }
 
@@ -157,7 +157,7 @@ fn files_of_keys_are_forwarded_by_an_agent_that_ends_with_the_build() {
         eventually("the step runs", || ps().contains("sleep 1000"));
         kill_process(Pid::from_child(&running), signal).unwrap();
         running.wait().unwrap();
-        eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+        eventually("its container is gone", || world.has_no_container());
         let pattern = format!("ssh-agent -a {}", world.root().display());
         let agents = || Capture::of("pgrep").args(["-f", &pattern]).run().stdout();
         eventually("its agent is gone", || agents().is_empty());
@@ -213,7 +213,7 @@ fn a_cache_begins_with_files_of_a_stage_and_is_ones_own_while_it_is_private() {
     assert_eq!(built("two"), "two\n", "it has one of its own");
     running.kill().unwrap();
     running.wait().unwrap();
-    eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    eventually("its container is gone", || world.has_no_container());
     assert_eq!(built("three"), "one\nwait\nthree\n");
     assert_nothing_left(&world);
 }
@@ -260,7 +260,7 @@ fn who_waits_for_a_cache_ends_when_asked_keeps_nobody_waiting_and_sees_what_has_
     assert_eq!(bound.wait().unwrap().code(), Some(1));
     let refused = said.stderr();
     assert!(refused.contains("the build context has changed while it was copied"), "{refused}");
-    eventually("no container is left", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    eventually("no container is left", || world.has_no_container());
     assert_nothing_left(&world);
 }
 

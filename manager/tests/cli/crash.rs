@@ -82,7 +82,7 @@ fn run_killed_at_any_moment_can_be_cleaned_up() {
     eventually("every container can be removed", || {
         let ids = world.nman(["ps", "-aq"]).ok().stdout();
         let _ = world.nman(["rm", "-f", "none"].into_iter().chain(ids.lines()));
-        world.nman(["ps", "-aq"]).ok().stdout().is_empty()
+        ids.is_empty()
     });
     // What was killed before it had a name is swept by the next one.
     world.run(&["--rm"], &["true"]).ok();
@@ -137,6 +137,35 @@ fn who_stops_or_kills_what_was_to_be_removed_removes_it_where_no_monitor_does() 
             assert_eq!(left, usize::from(!options.contains(&"--rm")), "{verb:?} {options:?}");
             world.nman(["rm", "-f", "orphan"]).ok();
         }
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn who_ends_a_container_whose_monitor_is_gone_takes_it_down_and_writes_down_its_end() {
+    let world = World::new();
+    let published = ["-d", "--network", "bridge", "-p", "127.0.0.1:28471:80", "--name"];
+    let obeys = "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done";
+    // What it has ended with only its monitor could have heard.
+    for (verb, script, code) in [
+        (&["stop", "-t", "60"][..], obeys, 255),
+        (&["stop", "-t", "0"], "echo up; exec sleep 1000", 137),
+        (&["kill"], obeys, 137),
+    ] {
+        world.run(&[&published[..], &["orphan"]].concat(), &["sh", "-c", script]).ok();
+        eventually("it is up", || world.nman(["logs", "orphan"]).ok().stdout() == "up\n");
+        let (_, monitor) = processes(&world, "orphan");
+        kill(monitor);
+        eventually("its monitor is dead", || processes(&world, "orphan").1 != monitor);
+        world.nman(verb.iter().chain(&["orphan"])).ok();
+        let state = world.inspect("orphan", "/State");
+        assert_eq!((&state["Status"], &state["ExitCode"]), (&"exited".into(), &code.into()));
+        assert_eq!(state["Error"], "", "{verb:?}");
+        assert!(!state["FinishedAt"].as_str().unwrap().starts_with("0001"), "{state}");
+        let ports = world.nman(["ps", "-a", "--format", "{{.Names}}:{{.Ports}}"]).ok();
+        assert_eq!(ports.text(), "orphan:");
+        world.run(&[&published[..], &["other"]].concat(), &["sleep", "1000"]).ok();
+        world.nman(["rm", "-f", "other", "orphan"]).ok();
     }
     world.assert_no_container();
 }

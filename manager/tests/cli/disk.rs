@@ -189,6 +189,67 @@ fn check_names_what_is_damaged_and_repair_mends_it() {
 }
 
 #[test]
+fn the_layers_of_images_that_a_container_mounts_are_looked_at_as_its_own() {
+    let world = World::new();
+    world.run(&["--name", "maker"], &["touch", "/of-further"]).ok();
+    world.nman(["commit", "maker", "further"]).ok();
+    world.nman(["rm", "-v", "maker"]).ok();
+    let mount = ["--network", "none", "--mount", "type=image,source=further,target=/img"];
+    world.run(&[&["-d", "--name", "runs"], &mount[..]].concat(), &["sleep", "1000"]).ok();
+    world.nman([&["create", "--name", "rests"], &mount[..], &[IMAGE, "true"]].concat()).ok();
+    let check = |args: &[&str]| world.nman(["system", "check"].iter().chain(args));
+    assert_eq!(check(&["--repair"]).ok().stdout(), "No problems found\n");
+    world.nman(["restart", "-t", "0", "runs"]).ok();
+    world.nman(["exec", "runs", "test", "-e", "/img/of-further"]).ok();
+
+    // It is mounted: nothing is put in its place.
+    let file = layers(&world).into_iter().map(|layer| layer.join("fs/of-further"));
+    let file = file.into_iter().find(|file| file.exists()).unwrap();
+    fs::remove_file(&file).unwrap();
+    let said = check(&["--repair"]).exits(1).stdout();
+    assert!(
+        said.contains("lacks `of-further` (container runs runs on it: stop it first)"),
+        "{said}"
+    );
+    world.nman(["rm", "-f", "runs"]).ok();
+    check(&["--repair"]).ok();
+    assert!(file.exists());
+
+    let id = world.inspect("rests", "/Id").as_str().unwrap().to_owned();
+    fs::remove_dir_all(world.path(&format!("root/snapshots/active/{id}.0"))).unwrap();
+    let said = check(&[]).exits(1).stdout();
+    assert!(said.starts_with(&format!("damaged: container {}: cannot read", &id[..12])), "{said}");
+    world.nman(["rm", "rests"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_is_made_during_a_repair_is_no_orphan() {
+    let world = World::new();
+    let id = world.run(&["-d", "--name", "wreck"], &["sleep", "1000"]).ok().text();
+    let state = world.path(&format!("root/containers/{id}/state.json"));
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
+    for process in ["monitor", "pid"] {
+        let pid = i32::try_from(state[process].as_i64().unwrap()).unwrap();
+        let process = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    }
+    eventually("it has ended", || world.inspect("wreck", "/State/Status") == "exited");
+    fs::write(world.path(&format!("root/containers/{id}/container.json")), "").unwrap();
+
+    let slow = world.slow_runtime("delete", 3);
+    let repair = world.command(["system", "check", "--repair"]).env("NMAN_RUNTIME", slow);
+    let (mut repair, said) = repair.start();
+    eventually("it removes the wreck", || world.path("begun").exists());
+    world.run(&["-d", "--name", "fresh"], &["sleep", "1000"]).ok();
+    assert!(repair.wait().unwrap().success(), "{said}");
+    assert_eq!(said.stdout().lines().count(), 1, "{said}");
+    world.nman(["exec", "fresh", "true"]).ok();
+    world.nman(["rm", "-f", "fresh"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_commit_or_import_that_is_killed_leaves_nothing_that_repair_does_not_remove() {
     let world = World::new();
     world.run(&["--name", "large"], &["dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=8"]).ok();

@@ -129,7 +129,7 @@ fn a_background_container_with_rm_removes_itself() {
     let world = World::new();
     let id = world.run(&["-d", "--rm"], &["sleep", "0.2"]).ok().stdout();
     world.nman(["wait", id.trim()]);
-    eventually("it is gone", || world.nman(["ps", "-aq"]).stdout().is_empty());
+    eventually("it is gone", || world.has_no_container());
     eventually("its monitor has ended", || {
         world.sandbox.leftovers().iter().all(|l| !l.contains("process"))
     });

@@ -23,6 +23,21 @@ fn memory_and_cpu_limits_are_in_the_cgroup() {
 }
 
 #[test]
+fn limits_of_a_paused_container_hold_at_once() {
+    let world = World::new();
+    world.run(&["-d", "--name", "ice"], &["sleep", "1000"]).ok();
+    let id = world.inspect("ice", "/Id");
+    world.nman(["pause", "ice"]).ok();
+    world.nman(["update", "-m", "64m", "--memory-swap", "-1", "ice"]).ok();
+    let file = if cgroups::unified() { "memory.max" } else { "memory.limit_in_bytes" };
+    assert_eq!(cgroups::read(id.as_str().unwrap(), file).as_deref(), Some("67108864"));
+    assert_eq!(world.inspect("ice", "/State/Status"), "paused");
+    world.nman(["unpause", "ice"]).ok();
+    world.nman(["rm", "-f", "ice"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn cpus_that_the_machine_has_not_are_refused_now_as_at_the_start() {
     let world = World::new();
     world.run(&["-d", "--name", "small", "--cpus", "0.5"], &["sleep", "1000"]).ok();

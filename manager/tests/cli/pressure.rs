@@ -332,7 +332,7 @@ fn a_stderr_that_takes_nothing_changes_no_exit_code_and_keeps_no_container_from_
     assert_eq!(run(&warned, "exit 4"), Some(4), "it was warned of, and ran");
     assert_eq!(run(&["--network", "none"], "echo x >&2; exit 3"), Some(1));
     // The container goes by itself: its client has left.
-    eventually("it is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    eventually("it is gone", || world.has_no_container());
     world.assert_no_container();
 }
 

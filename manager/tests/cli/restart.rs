@@ -21,7 +21,7 @@ fn what_is_removed_when_it_ends_can_be_restarted_and_is_removed_afterwards() {
         assert_eq!(world.inspect("again", "/Id"), id);
     }
     world.nman(["kill", "again"]).ok();
-    eventually("it has removed itself", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    eventually("it has removed itself", || world.has_no_container());
     world.assert_no_container();
 }
 
@@ -104,6 +104,28 @@ fn while_it_waits_to_be_started_again_it_can_be_stopped_and_removed() {
         ["one", "three"].iter().all(|name| status(&world, name) == "exited")
     });
     world.nman(["rm", "one", "three"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_is_stopped_while_it_is_about_to_begin_again_does_not_begin() {
+    let world = World::new();
+    let slow = world.slow_runtime("create", 2);
+    let script = "test -e /again && exec sleep 1000; touch /again; exit 3";
+    for words in [&["kill", "one"][..], &["stop", "-t", "60", "one"]] {
+        let options = ["-d", "--name", "one", "--restart", "always"];
+        let run = world.run_command(&options, &["sh", "-c", script]);
+        run.env("NMAN_RUNTIME", &slow).run().ok();
+        eventually("it is about to begin again", || {
+            status(&world, "one") == "restarting" && world.path("begun").exists()
+        });
+        let limit = std::time::Duration::from_secs(20);
+        world.command(words).limit(limit).run().ok();
+        assert_eq!(status(&world, "one"), "exited");
+        assert_eq!(world.inspect("one", "/State/ExitCode"), 3);
+        assert_eq!(world.inspect("one", "/RestartCount"), 0);
+        world.nman(["rm", "one"]).ok();
+    }
     world.assert_no_container();
 }
 

@@ -212,12 +212,13 @@ fn what_a_client_of_exec_has_left_that_was_killed_is_removed_by_the_next() {
     world.assert_no_container();
 }
 
-/// `nman` held up for a second and a half at the first opening of a file.
-fn held_up(world: &World, path: &str, words: &[&str]) -> (Child, Output) {
-    let path = world.root().join("containers").join(path).display().to_string();
-    let inject = "inject=openat,open:delay_enter=1500000:when=1";
+/// `nman` held up for a second and a half at the first of these calls, about a file of a container where one is named.
+fn held_up(world: &World, calls: &str, path: Option<&str>, words: &[&str]) -> (Child, Output) {
+    let path = path.map(|path| world.root().join("containers").join(path).display().to_string());
+    let inject = format!("inject={calls}:delay_enter=1500000:when=1");
     let client = Capture::of("strace")
-        .args(["-qq", "-o", "/dev/null", "-P", &path, "-e", inject])
+        .args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject])
+        .args(path.iter().flat_map(|path| ["-P", path]))
         .args([env!("CARGO_BIN_EXE_nman")])
         .args(words)
         .env("NMAN_ROOT", world.root())
@@ -233,7 +234,7 @@ fn of_two_updates_at_once_none_is_lost() {
     let world = World::new();
     world.run(&["-d", "--name", "two"], &["sleep", "1000"]).ok();
     let words = ["update", "-m", "100m", "--memory-swap", "-1", "two"];
-    let (mut first, said) = held_up(&world, "lock", &words);
+    let (mut first, said) = held_up(&world, "open,openat", Some("lock"), &words);
     world.nman(["update", "--cpus", "0.5", "two"]).ok();
     assert!(first.wait().unwrap().success(), "{said}");
     assert_eq!(world.inspect("two", "/HostConfig/Memory"), 104_857_600);
@@ -247,7 +248,7 @@ fn of_two_that_pause_at_once_one_is_refused_and_the_container_counts_as_paused()
     let world = World::new();
     let id = world.run(&["-d", "--name", "two"], &["sleep", "1000"]).ok().stdout();
     let mark = format!("{}/paused", id.trim());
-    let (mut first, said) = held_up(&world, &mark, &["pause", "two"]);
+    let (mut first, said) = held_up(&world, "open,openat", Some(&mark), &["pause", "two"]);
     let second = world.nman(["pause", "two"]);
     assert!(first.wait().unwrap().success(), "{said}");
     second.exits(1).says("is already paused");
@@ -259,22 +260,85 @@ fn of_two_that_pause_at_once_one_is_refused_and_the_container_counts_as_paused()
 }
 
 #[test]
-fn who_is_killed_while_it_removes_a_container_leaves_one_that_can_be_named_or_none() {
+fn who_is_killed_while_it_removes_a_container_leaves_it_whole_or_none_of_it() {
     let world = World::new();
-    let id =
-        world.nman(["create", "--name", "cut", "--network", "none", IMAGE, "true"]).ok().text();
-    let path = world.root().join("containers").join(id).display().to_string();
-    let ended = Capture::of("strace")
-        .args(["-qq", "-o", "/dev/null", "-P", &path, "-e", "inject=rename:signal=KILL:when=1"])
-        .args([env!("CARGO_BIN_EXE_nman"), "rm", "cut"])
-        .env("NMAN_ROOT", world.root())
-        .env("NMAN_STATE", world.state())
-        .run();
-    assert!(!ended.success(), "{ended}");
-    // Killed at the entry or the exit of the call.
-    if !world.nman(["ps", "-aq"]).ok().text().is_empty() {
-        world.nman(["rm", "cut"]).ok();
+    let calls = "rename,rmdir,unlink,unlinkat";
+    let whole = "test ! -e /ran || test -e /data/kept; code=$?; touch /ran /data/kept; exit $code";
+    let mut cut = [0, 0];
+    for when in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 19, 24, 30, 40, 60, 100, 200] {
+        world.run(&["--name", "cut", "-v", "/data"], &["sh", "-c", whole]).ok();
+        let inject = format!("inject={calls}:signal=KILL:when={when}");
+        let ended = Capture::of("strace")
+            .args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject])
+            .args([env!("CARGO_BIN_EXE_nman"), "rm", "-v", "cut"])
+            .env("NMAN_ROOT", world.root())
+            .env("NMAN_STATE", world.state())
+            .run();
+        // Killed at the entry or the exit of the call.
+        let is_there = !world.nman(["ps", "-aq"]).ok().text().is_empty();
+        assert!(!(is_there && ended.success()), "{when}: {ended}");
+        if is_there {
+            world.nman(["start", "-a", "cut"]).ok();
+            world.nman(["rm", "-v", "cut"]).ok();
+        }
+        // Whoever makes the next removes what is left, and has the name.
+        world.run(&["--rm", "--name", "cut"], &["true"]).ok();
+        assert_eq!(entries(&world.path("root/snapshots/active")), Vec::<PathBuf>::new(), "{when}");
+        let directories = entries(&world.path("root/containers"));
+        let is_half = |path: &PathBuf| path.to_string_lossy().contains(".half-");
+        assert!(!directories.iter().any(is_half), "{when}: {directories:?}");
+        assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n", "{when}");
+        if ended.success() {
+            break;
+        }
+        cut[usize::from(is_there)] += 1;
     }
-    world.run(&["--rm", "--name", "cut"], &["true"]).ok();
+    assert!(cut.iter().all(|count| *count > 1), "{cut:?}");
+    world.assert_no_container();
+}
+
+#[test]
+fn who_comes_to_start_what_is_removed_in_that_moment_leaves_nothing_of_it() {
+    let world = World::new();
+    let create = ["create", "--name", "gone", "--network", "none", IMAGE, "true"];
+    let id = world.nman(create).ok().text();
+    let lock = format!("{id}/lock");
+    let (mut late, said) = held_up(&world, "flock", Some(&lock), &["start", "gone"]);
+    world.nman(["rm", "gone"]).ok();
+    assert_eq!(late.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.stderr().ends_with("nman: No such container: gone\n"), "{said}");
+    assert!(!world.root().join("containers").join(id).exists());
+    world.assert_no_container();
+}
+
+#[test]
+fn what_died_unseen_counts_as_ended_while_it_is_started_again() {
+    let world = World::new();
+    world.run(&["-d", "--name", "lost"], &["sleep", "1000"]).ok();
+    let old = state(&world, "lost");
+    kill_monitor(&world, "lost");
+    kill(&old["pid"]);
+    eventually("its end is seen", || world.inspect("lost", "/State/Status") == "exited");
+    let (mut client, said) = held_up(&world, "unshare", None, &["start", "lost"]);
+    assert_eq!(world.inspect("lost", "/State/Status"), "exited");
+    assert_eq!(world.nman(["wait", "lost"]).ok().text(), "255");
+    assert!(client.wait().unwrap().success(), "{said}");
+    world.nman(["exec", "lost", "true"]).ok();
+    world.nman(["rm", "-f", "lost"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn two_containers_join_the_network_of_a_third_at_once() {
+    let world = World::new();
+    let id = world.run(&["-d", "--name", "donor"], &["sleep", "1000"]).ok().text();
+    let parent = format!("/{}", world.cgroup());
+    let join = ["--rm", "--network", "container:donor"];
+    let words = [&["run", "--cgroup-parent", &parent][..], &join, &[IMAGE, "true"]].concat();
+    let shared = format!("{id}/netns.shared.new");
+    let (mut first, said) = held_up(&world, "rename", Some(&shared), &words);
+    world.run(&join, &["true"]).ok();
+    assert!(first.wait().unwrap().success(), "{said}");
+    world.nman(["rm", "-f", "donor"]).ok();
     world.assert_no_container();
 }

@@ -2,6 +2,7 @@
 
 use crate::saved::{archive, header};
 use nconform::fixture::{Capture, Output, Sandbox, cgroups, find_binary, scratch_dir, unique_name};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -104,6 +105,19 @@ impl World {
         self.run_command(options, words).run()
     }
 
+    /// The runtime, but that it takes some seconds for one of its commands; meanwhile there is a file `begun`.
+    pub(crate) fn slow_runtime(&self, command: &str, seconds: u32) -> String {
+        let (path, begun) = (self.path("slow-runtime"), self.path("begun").display().to_string());
+        let script = format!(
+            "#!/bin/sh\nfor word; do\n  [ \"$word\" != {command} ] || {{ : >{begun}; sleep {seconds}; rm {begun}; }}\n\
+             done\nexec {} \"$@\"\n",
+            runtime()
+        );
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    }
+
     /// Runs a shell script in a container that is removed afterwards.
     #[track_caller]
     pub(crate) fn shell(&self, options: &[&str], script: &str) -> Output {
@@ -116,6 +130,13 @@ impl World {
     pub(crate) fn inspect(&self, name: &str, pointer: &str) -> serde_json::Value {
         let all = self.nman(["inspect", name]).ok().json();
         all[0].pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {all}")).clone()
+    }
+
+    /// Whether there is no container, nor one that is being removed: its directory goes last.
+    pub(crate) fn has_no_container(&self) -> bool {
+        let others = ["lock", "names", "unfinished"];
+        let all = entries(&self.root().join("containers"));
+        all.iter().all(|path| others.iter().any(|other| path.ends_with(other)))
     }
 
     /// Nothing is left of any container: no directory, no layer, no lease, no socket, no cgroup, no process.

@@ -2,7 +2,7 @@
 
 use super::Dir;
 use crate::error::{Error, Result};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, stat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -43,7 +43,10 @@ impl Dir {
     fn try_lock_as(&self, operation: FlockOperation) -> Result<Option<Guard>> {
         let path = self.join("lock");
         match lock_file(&path, operation) {
-            Ok(file) => Ok(Some(Guard { file })),
+            Ok(file) if leads_to(&path, &file) => Ok(Some(Guard { file })),
+            // Removed since it was found, or since the file was opened.
+            _ if !self.path.is_dir() => Err(Error::NoSuchContainer(self.id().to_owned())),
+            Ok(_) => Ok(None),
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => {
                 Ok(None)
             }
@@ -61,6 +64,12 @@ impl Dir {
     pub fn lock_changes(&self) -> Result<OwnedFd> {
         lock_open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY, FlockOperation::LockExclusive)
     }
+}
+
+/// Whether a path still leads to a file that was opened there: who removes a container lets go of its lock when the file is gone.
+fn leads_to(path: &Path, file: &OwnedFd) -> bool {
+    let (Ok(there), Ok(own)) = (stat(path), fstat(file)) else { return false };
+    (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
 }
 
 /// Locks a file that is made if need be.

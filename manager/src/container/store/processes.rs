@@ -33,6 +33,59 @@ impl Dir {
             return false;
         };
         let is_of_init = || pid == init || process::share_namespace(pid, init, "mnt");
-        process::birth(init) == Some(born) && is_of_init()
+        process::birth(init) == Some(born) && !is_outside(init) && is_of_init()
+    }
+}
+
+/// Whether a process is in the mount namespace that we are in, or the first process. No container's init is, whatever is written down, and
+/// who is believed to be one may be killed with all that are there.
+fn is_outside(pid: i32) -> bool {
+    let own = std::process::id().try_into().unwrap_or(1);
+    [own, 1].into_iter().any(|other| process::share_namespace(pid, other, "mnt"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::Status;
+
+    /// A directory with the state of a container whose init and monitor are said to be this process.
+    fn said_to_be_us() -> (tempfile::TempDir, Dir) {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = Dir { path: directory.path().to_owned() };
+        let own = i32::try_from(std::process::id()).unwrap();
+        let born = process::birth(own);
+        let state = State {
+            status: Status::Running,
+            pid: Some(own),
+            born,
+            monitor: Some(own),
+            monitor_born: born,
+            ..State::created()
+        };
+        dir.set_state(&state).unwrap();
+        (directory, dir)
+    }
+
+    #[test]
+    fn who_is_in_our_own_mount_namespace_is_of_no_container() {
+        let (_directory, dir) = said_to_be_us();
+        let state = dir.recorded_state().unwrap();
+        assert!(dir.init(&state).is_none() && !dir.has_process(state.pid.unwrap()));
+        assert_eq!(dir.state().unwrap().status, Status::Exited);
+    }
+
+    #[test]
+    fn processes_that_were_written_down_before_the_machine_was_started_are_not_there() {
+        let (_directory, dir) = said_to_be_us();
+        let path = dir.join("state.json");
+        let mut state: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let monitor = || dir.monitor(&dir.recorded_state().unwrap());
+        assert!(monitor().is_some());
+        state["boot"] = "11111111-2222-3333-4444-555555555555".into();
+        fs::write(&path, state.to_string()).unwrap();
+        assert!(monitor().is_none() && dir.recorded_state().unwrap().pid.is_none());
+        assert_eq!(dir.state().unwrap().status, Status::Exited);
     }
 }

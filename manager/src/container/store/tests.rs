@@ -22,7 +22,8 @@ fn whoever_lists_sees_a_container_whole_or_not_at_all() {
     let come_and_go = |record: &Record| {
         let (dir, _guard) = containers.reserve(record)?;
         (0..20).try_for_each(|n| dir.write(&format!("file{n}"), &n))?;
-        containers.remove(&record.id)
+        containers.hide(&record.id)?;
+        containers.discard(&record.id)
     };
     let list = || {
         while !done.load(Ordering::Relaxed) {
@@ -40,19 +41,28 @@ fn whoever_lists_sees_a_container_whole_or_not_at_all() {
 }
 
 #[test]
-fn what_a_killed_remover_has_hidden_is_swept() {
+fn what_a_killed_remover_has_hidden_is_found_by_who_removes_the_rest() {
     let root = tempfile::tempdir().unwrap();
     let containers = Containers::open(root.path()).unwrap();
     let (dir, guard) = containers.reserve(&record(1)).unwrap();
     let hidden = containers.hidden(&record(1).id);
     fs::rename(dir.path(), hidden.path()).unwrap();
-    // For as long as its remover lives, it is the remover's.
-    drop(containers.reserve(&record(2)).unwrap());
-    assert!(hidden.path().exists());
+    // For as long as its remover lives, it is the remover's, and what it has is not nobody's.
+    assert!(containers.cut_short().is_empty());
+    assert_eq!(containers.census().unwrap().left, [""; 0].map(PathBuf::from));
     drop(guard);
-    drop(containers.reserve(&record(3)).unwrap());
+    let name = root.path().join("names/name_1");
+    assert_eq!(containers.census().unwrap().left, [name, hidden.path().to_owned()]);
+    let cut = containers.cut_short();
+    assert_eq!(
+        cut.iter().map(|(id, dir, _)| (id, dir)).collect::<Vec<_>>(),
+        [(&record(1).id, &hidden)]
+    );
+    // Once, whoever comes first.
+    assert!(containers.cut_short().is_empty());
+    containers.discard(&record(1).id).unwrap();
     assert!(!hidden.path().exists());
-    assert_eq!(containers.ids().unwrap().len(), 2);
+    assert_eq!(entries(&root.path().join("names")), [""; 0]);
 }
 
 #[test]
@@ -62,7 +72,8 @@ fn what_was_removed_since_it_was_found_is_no_such_container() {
     let (dir, _guard) = containers.reserve(&record(1)).unwrap();
     let found = containers.find("name_1").unwrap();
     assert_eq!(found, dir);
-    containers.remove(&record(1).id).unwrap();
+    containers.hide(&record(1).id).unwrap();
+    containers.discard(&record(1).id).unwrap();
     assert!(matches!(found.record(), Err(Error::NoSuchContainer(_))));
     assert!(matches!(found.state(), Err(Error::NoSuchContainer(_))));
     assert_eq!(entries(&root.path().join("names")), [""; 0]);
@@ -163,4 +174,18 @@ fn a_state_that_does_not_read_back_is_unknown_until_it_is_written_anew() {
     assert!(notice::take()[0].contains("the state of container `name_1` is not known"));
     dir.set_state(&State::unknown(false)).unwrap();
     assert!(dir.state_damage().is_none());
+}
+
+#[test]
+fn a_whole_id_is_that_containers_although_another_has_it_for_a_name() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let (dir, _guard) = containers.reserve(&record(1)).unwrap();
+    let mut named = record(2);
+    named.name = ContainerName::parse(record(1).id.as_str()).unwrap();
+    let (other, _guard) = containers.reserve(&named).unwrap();
+    assert_eq!(containers.find(record(1).id.as_str()).unwrap(), dir);
+    // Once that is gone, it is a name as any other.
+    fs::rename(dir.path(), root.path().join("gone")).unwrap();
+    assert_eq!(containers.find(record(1).id.as_str()).unwrap(), other);
 }
