@@ -2,8 +2,10 @@
 
 use super::world::{IMAGE, World};
 use nconform::fixture::{Capture, binary, scratch_dir};
+use nman::clock::Timestamp;
 use std::fs::{Permissions, copy, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 /// Containers with these names, made one after the other; none of them runs any more.
 fn world_with(containers: &[(&str, &[&str], &[&str])]) -> World {
@@ -311,6 +313,33 @@ fn what_dockers_configuration_keeps_from_prunes_stays() {
     world.command(typed).env("DOCKER_CONFIG", &docker).run().ok();
     assert_eq!(world.nman(["ps", "-aq"]).ok().stdout(), "");
     world.nman(["network", "rm", "kept"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_time_without_a_zone_is_what_a_clock_shows_here() {
+    let world = World::new();
+    world.run(&["-d", "--name", "fresh"], &["sh", "-c", "echo said; sleep 1000"]).ok();
+    world.run(&["--name", "ended"], &["true"]).ok();
+    world.nman(["network", "create", "young"]).ok();
+    // Half an hour ago, on a clock that is two hours ahead and on one that is five hours behind.
+    let ago = Timestamp::now().before(Duration::from_secs(1800));
+    let [ahead, behind] = [7200, -18_000].map(|offset| ago.civil(offset).to_string());
+    let until = format!("until={ahead}");
+    for kind in ["container", "network", "image"] {
+        let words = [kind, "prune", "-f", "--filter", &until];
+        let pruned = world.command(words).env("TZ", "HERE-2").run().ok();
+        assert!(!pruned.stdout().contains("Deleted"), "{kind}: {pruned}");
+    }
+    let old = world.command(["network", "ls", "-q", "-f", &until, "-f", "name=young"]);
+    assert_eq!(old.env("TZ", "HERE-2").run().ok().stdout(), "");
+    let listed = |words: &[&str]| world.command(words).env("TZ", "THERE5").run().ok().stdout();
+    assert_eq!(listed(&["logs", "--since", &behind, "fresh"]), "said\n");
+    assert_eq!(listed(&["logs", "--until", &behind, "fresh"]), "");
+    let told = listed(&["events", "--since", "24h", "--until", &behind]);
+    assert_eq!(told, "", "nothing happened so early");
+    world.nman(["network", "rm", "young"]).ok();
+    world.nman(["rm", "-f", "fresh", "ended"]).ok();
     world.assert_no_container();
 }
 
