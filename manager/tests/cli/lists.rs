@@ -344,6 +344,35 @@ fn a_time_without_a_zone_is_what_a_clock_shows_here() {
 }
 
 #[test]
+fn a_template_finds_what_dockers_structures_have() {
+    let world = World::new();
+    world.run(&["--name", "one"], &["true"]).ok();
+    let of = |words: &[&str], format: &str| {
+        world.nman([words, &["--format", format]].concat()).ok().stdout()
+    };
+    let container = |format: &str| of(&["inspect", "one"], format);
+    let id = container("{{.Id}}");
+    for (format, expected) in [
+        ("{{.ID}}", id.as_str()),
+        ("[{{.Config.StopSignal}}]{{.Config.OnBuild}}{{.Config.Shell}}", "[][][]\n"),
+        ("[{{.NetworkSettings.Bridge}}{{.NetworkSettings.SandboxID}}]", "[]\n"),
+        ("{{range .NetworkSettings.Networks}}{{.Links}}{{end}}", "[]\n"),
+        ("{{.HostConfig.NanoCPUs}} {{.HostConfig.CPUShares}} {{.HostConfig.DNS}}", "0 0 []\n"),
+        ("{{.HostConfig.LogConfig}} {{.HostConfig.Links}}", "{local map[]} []\n"),
+        ("{{.State.Health}} {{.Config.Healthcheck}}", "<nil> <nil>\n"),
+    ] {
+        assert_eq!(container(format), expected, "{format}");
+    }
+    let image = |format: &str| of(&["image", "inspect", "test/busybox"], format);
+    assert_eq!(image("{{.ID}}"), image("{{.Id}}"));
+    assert_eq!(image("[{{.Variant}}{{.Config.StopSignal}}]{{.Config.OnBuild}}"), "[][]\n");
+    let network = |format: &str| of(&["network", "inspect", "bridge"], format);
+    assert_eq!(network("{{.ID}}"), network("{{.Id}}"));
+    world.nman(["rm", "one"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn networks_are_listed_by_age_labels_and_parts_of_an_id() {
     let world = World::new();
     let id = world.nman(["network", "create", "--label", "tier=front", "web"]).ok().text();
