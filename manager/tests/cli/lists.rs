@@ -344,6 +344,21 @@ fn a_time_without_a_zone_is_what_a_clock_shows_here() {
 }
 
 #[test]
+fn of_ps_q_is_stronger_than_a_format_and_of_no_other_list() {
+    let world = World::new();
+    let id = world.run(&["-d", "--name", "web"], &["sleep", "1000"]).ok().text();
+    let told = "WARNING: Ignoring custom format, because both --format and --quiet are set.\n";
+    for format in ["{{.Names}}", "table {{.Names}}", "json"] {
+        let listed = world.nman(["ps", "-q", "--format", format]).ok();
+        assert_eq!((listed.text(), listed.stderr()), (id[..12].to_owned(), told.to_owned()));
+    }
+    let images = world.nman(["images", "-q", "--format", "table {{.Repository}}"]).ok();
+    assert_eq!(images.stdout(), "REPOSITORY\ntest/busybox\n", "{images}");
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_template_finds_what_dockers_structures_have() {
     let world = World::new();
     world.run(&["--name", "one"], &["true"]).ok();
