@@ -1,5 +1,6 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
+use crate::bundle;
 use crate::connection::{self, ground};
 use crate::container::{ContainerId, Containers, Dir, HALF, State};
 use crate::error::{Error, Result};
@@ -11,7 +12,7 @@ use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{self, Store};
 use crate::volume::Volumes;
-use bundle::digest::ChainId;
+use ::bundle::digest::ChainId;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,9 +46,13 @@ impl Report {
 
 /// Looks at everything, and mends what can be mended if `repair` says so.
 pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
+    if repair {
+        refuse_read_only(&settings.root)?;
+    }
     let mut report = Report::default();
     // Containers first: what they leave behind keeps layers.
     check_containers(settings, repair, &mut report)?;
+    check_definitions(settings, &mut report)?;
     check_networks(settings, repair, &mut report)?;
     check_ground(settings, repair, &mut report)?;
     check_connections(settings, repair, &mut report)?;
@@ -58,6 +63,24 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
         report.text.push_str("No problems found\n");
     }
     Ok(report)
+}
+
+/// What cannot be written cannot be mended: of several things that are wrong, some would be, and the first of the others would end it.
+fn refuse_read_only(root: &Path) -> Result<()> {
+    use rustix::fs::{Access, access};
+    match access(root, Access::WRITE_OK) {
+        Err(errno @ rustix::io::Errno::ROFS) => Err(Error::io("repair", root)(errno)),
+        _ => Ok(()),
+    }
+}
+
+/// Networks whose definitions do not read back.
+fn check_definitions(settings: &Settings, report: &mut Report) -> Result<()> {
+    for (name, error) in network::definition::damaged(&settings.root)? {
+        let hint = format!("`nman network rm -f {name}` removes it");
+        report.add(&format!("network {name}: {error}"), None, &hint);
+    }
+    Ok(())
 }
 
 fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
@@ -306,7 +329,9 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
 
 /// A container that runs: what is written down of it is not changed below its monitor.
 fn check_held(id: &ContainerId, dir: &Dir, report: &mut Report) {
-    let unreadable = dir.record().err().or_else(|| dir.state_damage());
+    // A config.json that is not there may be one that is not there yet.
+    let bundle = || bundle::read(dir).err().filter(|error| matches!(error, Error::Damaged { .. }));
+    let unreadable = dir.record().err().or_else(|| dir.state_damage()).or_else(bundle);
     let Some(error) = unreadable.filter(Error::is_damage) else { return };
     // It may have gone meanwhile.
     if dir.is_held() && dir.path().is_dir() {
@@ -352,6 +377,9 @@ fn check_container(
     if let Some(error) = dir.state_damage() {
         let mended = if repair { Some(mend_state(dir)?) } else { None };
         report.add(&what(&error), mended, "`nman system check --repair` takes it for ended");
+    }
+    if let Err(error) = bundle::read(dir) {
+        report.add(&what(&error), None, &hint);
     }
     if let Err(error) = store.snapshots().resume(id.as_str()) {
         report.add(&what(&error), None, &hint);
