@@ -135,7 +135,7 @@ impl Change<'_> {
             let invalid = || Error::refusal(format!("invalid containerPort: {port}"));
             let first: u16 = first.parse().map_err(|_| invalid())?;
             let last: u16 = last.parse().map_err(|_| invalid())?;
-            if first > last || !matches!(&*protocol, "tcp" | "udp" | "sctp") {
+            if first == 0 || first > last || !matches!(&*protocol, "tcp" | "udp" | "sctp") {
                 return Err(invalid());
             }
             for number in first..=last {
@@ -201,7 +201,13 @@ impl Change<'_> {
                 time => time.ok_or_else(invalid),
             };
             let (field, value) = match name {
-                "retries" => ("Retries", value.parse::<u64>().map_err(|_| invalid())?),
+                "retries" => match value.parse::<i32>().map_err(|_| invalid())?.try_into() {
+                    Ok(retries) => ("Retries", retries),
+                    Err(_) => {
+                        let message = format!("--retries cannot be negative ({value})");
+                        return Err(Error::refusal(message));
+                    }
+                },
                 "interval" => ("Interval", time()?),
                 "timeout" => ("Timeout", time()?),
                 "start-period" => ("StartPeriod", time()?),
@@ -229,6 +235,8 @@ impl Change<'_> {
                 )));
             }
         };
+        // Zero stands for the default, and Docker leaves it out.
+        check.retain(|_, value| *value != 0);
         check.insert("Test".to_owned(), test.into());
         Ok(check.into())
     }
@@ -338,7 +346,9 @@ mod tests {
         let new = changed(&json!({}), &["CMD [ -e /x ] && run"]);
         assert_eq!(new["Cmd"], json!(["/bin/sh", "-c", "[ -e /x ] && run"]));
         // Zero is the default, as in Docker.
-        changed(&json!({}), &["HEALTHCHECK --start-period=0s CMD [\"a\"]"]);
+        let zeros = "HEALTHCHECK --start-period=0s --retries=0 CMD [\"a\"]";
+        assert_eq!(changed(&json!({}), &[zeros])["Healthcheck"], json!({"Test": ["CMD", "a"]}));
+        assert_eq!(changed(&json!({"Cmd": ["a"]}), &["CMD []"])["Cmd"], json!([]));
     }
 
     #[test]
@@ -348,7 +358,7 @@ mod tests {
         assert_eq!(refused("ENV x"), "ENV must have two arguments");
         assert_eq!(refused("EXPOSE http"), "invalid containerPort: http");
         assert!(refused("LABEL a=\"x").ends_with("looking for matching double-quote"));
-        for port in ["80/x", "80:", "8080:http", "81-80"] {
+        for port in ["80/x", "80:", "8080:http", "81-80", "0", "0-1", "8080:0/udp"] {
             assert_eq!(
                 refused(&format!("EXPOSE {port}")),
                 format!("invalid containerPort: {port}")
@@ -361,6 +371,7 @@ mod tests {
         }
         assert_eq!(refused("VOLUME []"), "VOLUME requires at least one argument");
         assert_eq!(refused("VOLUME \"\""), "VOLUME specified can not be an empty string");
+        assert_eq!(refused("HEALTHCHECK --retries=-1 CMD x"), "--retries cannot be negative (-1)");
         assert_eq!(refused("HEALTHCHECK CMD []"), "Missing command after HEALTHCHECK CMD");
         assert_eq!(
             refused("HEALTHCHECK --timeout=999us CMD x"),

@@ -57,6 +57,15 @@ impl Timestamp {
         }
     }
 
+    /// When a clock on the wall shows here what one in UTC shows at this time. An hour that clocks leave out or show twice is taken as
+    /// Go takes it: by what is the rule beside it.
+    #[must_use]
+    pub fn shown_here(self) -> Self {
+        let ahead = sys::clock::offset_from_utc;
+        let about = self.seconds - ahead(self.seconds);
+        Self { seconds: self.seconds - ahead(about), ..self }
+    }
+
     /// Reads RFC 3339, with `Z` or a numeric offset, with up to nine digits of a second's fraction.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -94,9 +94,11 @@ pub fn cp(settings: &Settings, args: &CpArgs) -> Result<Option<String>> {
     }
 }
 
+/// What is told of it, unless nobody looks on: what a script or cron calls is silent, as in Docker.
 fn summary(args: &CpArgs, bytes: u64) -> Option<String> {
+    let is_quiet = args.quiet.unwrap_or_else(|| !rustix::termios::isatty(rustix::stdio::stdout()));
     let text = format!("Successfully copied {} to {}\n", human_size(bytes), args.target);
-    (!args.quiet).then_some(text)
+    (!is_quiet).then_some(text)
 }
 
 /// The container's end.

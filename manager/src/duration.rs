@@ -65,7 +65,8 @@ pub fn nanoseconds(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Reads a point in time: RFC 3339 (parts of it may be missing at the end), seconds since 1970, or how long ago.
+/// Reads a point in time: RFC 3339 (parts of it may be missing at the end; without its zone it is local time), seconds since 1970,
+/// or how long ago.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
     let wrong = || {
         format!(
@@ -86,10 +87,13 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
             _ => Err(wrong()),
         };
     }
-    // Times without a zone are taken as UTC, in which all of ours are shown.
-    let complete =
-        [text.to_owned(), format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
-    complete.iter().find_map(|text| Timestamp::parse(text)).ok_or_else(wrong)
+    if let Some(time) = Timestamp::parse(text) {
+        return Ok(time);
+    }
+    // Without a zone it is what a clock on the wall shows here, as in Docker.
+    let complete = [format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
+    let shown = complete.iter().find_map(|text| Timestamp::parse(text));
+    shown.map(Timestamp::shown_here).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -119,19 +123,14 @@ mod tests {
     #[test]
     fn a_moment_is_a_date_a_number_of_seconds_or_an_age() {
         let expected = Timestamp::parse("2024-05-01T10:00:00Z").unwrap();
-        for text in [
-            "2024-05-01T10:00:00Z",
-            "2024-05-01T10:00:00",
-            "2024-05-01T10:00",
-            "1714557600",
-            "1714557600.0",
-        ] {
+        for text in ["2024-05-01T10:00:00Z", "1714557600", "1714557600.0"] {
             assert_eq!(moment(text).unwrap(), expected, "{text}");
         }
-        assert_eq!(
-            moment("2024-05-01").unwrap(),
-            Timestamp::parse("2024-05-01T00:00:00Z").unwrap()
-        );
+        for text in ["2024-05-01T10:00:00", "2024-05-01T10:00"] {
+            assert_eq!(moment(text).unwrap(), expected.shown_here(), "{text}");
+        }
+        let midnight = Timestamp::parse("2024-05-01T00:00:00Z").unwrap();
+        assert_eq!(moment("2024-05-01").unwrap(), midnight.shown_here());
         assert_eq!(moment("0").unwrap(), Timestamp::from_unix(0, 0));
         assert!(moment("0s").unwrap().age().as_secs() < 2);
         let hour_ago = moment("1h").unwrap();

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> ExitCode {
+    said::note_places(&cli.global);
     let result = dispatch::dispatch(cli);
     dispatch::tell_notices(cli);
     match result {

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::health;
 use crate::listing::{Column, List, Row, View, human_size};
 use crate::network::{self, Endpoint, NetworkPlan, PortMapping};
+use crate::notice;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::table::{plain, shorten};
@@ -61,7 +62,14 @@ struct Entry {
 /// The list as text.
 pub fn ps(settings: &Settings, args: &PsArgs) -> Result<String> {
     let table = if args.size { WITH_SIZE } else { LIST.table };
-    let view = LIST.view_by("psFormat", &args.list, table)?;
+    let mut list = args.list.clone();
+    // Of this list alone Docker takes `-q` for the stronger.
+    if list.quiet && list.format.take().is_some_and(|format| !format.is_empty()) {
+        notice::note(
+            "Ignoring custom format, because both --format and --quiet are set.".to_owned(),
+        );
+    }
+    let view = LIST.view_by("psFormat", &list, table)?;
     let containers = Containers::open(&settings.containers())?;
     let wanted = Wanted::resolve(&view.filters, &containers, settings)?;
     let mut entries = entries(settings, &view, &containers, |state| {

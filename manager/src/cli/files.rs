@@ -61,9 +61,10 @@ pub struct CpArgs {
     /// Copy what a symlink points to, if SRC_PATH is one
     #[arg(short = 'L', long)]
     pub follow_link: bool,
-    /// Do not say how much was copied
-    #[arg(short, long)]
-    pub quiet: bool,
+    /// Do not say how much was copied, as it is never said where stdout is no terminal, unless this is false
+    #[arg(short, long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub quiet: Option<bool>,
     /// What is copied: CONTAINER:PATH, a path here, or `-` for a tar archive on stdin
     #[arg(value_name = "SRC_PATH")]
     pub source: String,

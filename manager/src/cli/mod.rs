@@ -71,12 +71,15 @@ pub use volume::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// How many columns a help text has at the most: those of a terminal that nobody has made wider.
+const WIDTH: usize = 80;
+
 /// Run containers from images, without a daemon
 #[derive(Debug, Parser)]
 #[command(
     name = "nman",
     version,
-    max_term_width = 100,
+    max_term_width = WIDTH,
     disable_version_flag = true,
     subcommand_required = true,
     arg_required_else_help = true
@@ -105,20 +108,23 @@ impl Cli {
     }
 }
 
+/// Below this heading they stand in the help of a command, behind its own.
+const GLOBAL: &str = "Global Options";
+
 /// Options that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Directory of images, layers and containers [default: /var/lib/nman, a user's is ~/.local/share/nman]
-    #[arg(long, value_name = "DIR", env = "NMAN_ROOT", global = true)]
+    #[arg(long, value_name = "DIR", env = "NMAN_ROOT", global = true, help_heading = GLOBAL)]
     pub root: Option<PathBuf>,
     /// Directory of what does not survive a reboot [default: /run/nman, a user's is $XDG_RUNTIME_DIR/nman]
-    #[arg(long, value_name = "DIR", env = "NMAN_STATE", global = true)]
+    #[arg(long, value_name = "DIR", env = "NMAN_STATE", global = true, help_heading = GLOBAL)]
     pub state: Option<PathBuf>,
     /// OCI runtime to use: a name or a path [default: nrun, found beside nman or in PATH]
-    #[arg(long, value_name = "RUNTIME", env = "NMAN_RUNTIME", global = true)]
+    #[arg(long, value_name = "RUNTIME", env = "NMAN_RUNTIME", global = true, help_heading = GLOBAL)]
     pub runtime: Option<String>,
     /// Keep the runtime's debug log and the monitor's messages in the container's directory
-    #[arg(short = 'D', long, global = true)]
+    #[arg(short = 'D', long, global = true, help_heading = GLOBAL)]
     pub debug: bool,
 }
 
@@ -179,7 +185,7 @@ pub enum Command {
     /// Create, list, show and remove volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
-    /// Show everything that is known about containers, images, networks or volumes, as JSON
+    /// Show all of containers, images, networks or volumes, as JSON
     Inspect(InspectArgs),
     /// Pull an image from a registry
     Pull(PullArgs),
@@ -189,10 +195,10 @@ pub enum Command {
     Login(LoginArgs),
     /// Log out of a registry
     Logout(LogoutArgs),
-    /// Make lists of images for several platforms, and look at what registries have
+    /// Make lists of images for several platforms
     #[command(subcommand)]
     Manifest(ManifestCommand),
-    /// Load images from an archive that `docker save` or an OCI tool has made
+    /// Load images from an archive of `docker save` or of an OCI tool
     Load(LoadArgs),
     /// Save images to an archive
     Save(SaveArgs),
@@ -221,7 +227,7 @@ pub enum Command {
     Version(FormatArgs),
     /// Look for what this host lacks, and say how to get it
     Doctor(DoctorArgs),
-    /// Run a command, or a shell, as root of the user namespace that the containers of a user without root are in
+    /// Run a command in the user namespace of containers without root
     Unshare(UnshareArgs),
     /// Print a script that completes command lines in a shell
     Completion {

@@ -1,5 +1,6 @@
 //! `nman --help`: every command once, in the groups that a person looks for them in.
 
+use super::{GLOBAL, WIDTH};
 use clap::{Arg, Command};
 use std::fmt::Write as _;
 
@@ -26,7 +27,7 @@ pub(super) fn overview(root: &Command) -> String {
     group(&mut text, "Common Commands", daily);
     group(&mut text, "Management Commands", sorted(families));
     group(&mut text, "Commands", sorted(others));
-    let _ = writeln!(text, "\nGlobal Options:");
+    let _ = writeln!(text, "\n{GLOBAL}:");
     for argument in root.get_arguments().filter(|argument| !argument.is_hide_set()) {
         let short = argument.get_short().map_or("    ".to_owned(), |short| format!("-{short}, "));
         let long = argument.get_long().unwrap_or_default();
@@ -34,10 +35,25 @@ pub(super) fn overview(root: &Command) -> String {
         let value = value.and_then(|names| names.first()).map_or("", |name| name.as_str());
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let origin = origin(argument);
-        let _ = writeln!(text, "  {short}--{:<20} {help}{origin}", format!("{long} {value}"));
+        let option = format!("  {short}--{:<20} ", format!("{long} {value}"));
+        wrap(&mut text, option, &format!("{help}{origin}"));
     }
     text.push_str("\nRun 'nman COMMAND --help' for more information on a command.\n");
     text
+}
+
+/// Writes words behind the beginning of their first line, in lines that begin below them.
+fn wrap(text: &mut String, beginning: String, words: &str) {
+    let indent = beginning.len();
+    let mut line = beginning;
+    for word in words.split(' ') {
+        if line.len() + word.len() >= WIDTH && line.len() > indent {
+            let _ = writeln!(text, "{}", line.trim_end());
+            line = " ".repeat(indent);
+        }
+        line = line + word + " ";
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
 }
 
 /// Where the value of an option comes from that is not given: ` [env: NMAN_ROOT] [default: /var/lib/nman]`. What the
@@ -85,9 +101,10 @@ mod tests {
             let count = usize::from(!command.is_hide_set() && command.get_name() != "help");
             assert_eq!(text.matches(&line).count(), count, "{}", command.get_name());
         }
-        let root = "Directory of images, layers and containers [default: /var/lib/nman, a user's is ~/.local/share/nman] [env: NMAN_ROOT]\n";
-        assert!(text.contains(root), "{text}");
-        assert!(text.contains(" in the container's directory\n"), "a flag has neither: {text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let root = "Directory of images, layers and containers [default: /var/lib/nman, a user's is ~/.local/share/nman] [env: NMAN_ROOT] --state";
+        assert!(words.contains(root), "{text}");
+        assert!(words.contains(" in the container's directory -"), "a flag has neither: {text}");
         assert!(text.starts_with("Usage:  nman [OPTIONS] COMMAND\n"));
         assert!(text.find("Common Commands").unwrap() < text.find("Management Commands").unwrap());
     }

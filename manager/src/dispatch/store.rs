@@ -1,7 +1,7 @@
 //! The commands for images, for the files of containers, and for all that is on disk.
 
 use super::{confirmed, lines, several, shown};
-use crate::said::{print, tell};
+use crate::said::{placed, print, tell};
 use nman::cli::{Command, ImageCommand, ManifestCommand, SystemCommand};
 use nman::error::Result;
 use nman::images::{ImagePrune, prune_report};
@@ -90,7 +90,7 @@ fn system(settings: &Settings, command: &SystemCommand) -> Result<u8> {
         }
         SystemCommand::Check(args) => {
             let report = system::check(settings, args.repair)?;
-            print(&report.text)?;
+            print(&placed(&report.text))?;
             Ok(u8::from(report.broken > 0))
         }
     }

@@ -159,6 +159,7 @@ fn cgroups(host: &Host) -> Vec<Finding> {
         Missing,
         match own.version {
             0 => "not mounted".to_owned(),
+            1 if own.hybrid => "v1, and v2 beside it".to_owned(),
             version => format!("v{version}"),
         },
         "mount them: `mount -t cgroup2 none /sys/fs/cgroup`; systemd and Debian's package cgroupfs-mount do",
@@ -174,13 +175,20 @@ fn cgroups(host: &Host) -> Vec<Finding> {
         all.push(finding(check, good, Limited, found, advice));
     }
     if own.version == 1 {
-        let advice =
-            "a container's devices cannot be limited: run a kernel with CONFIG_CGROUP_DEVICE";
+        let advice = match own.hybrid {
+            // A program on the other hierarchy does it, as on version 2.
+            true => {
+                "nrun does without, runc and crun start no container: run a kernel with CONFIG_CGROUP_DEVICE"
+            }
+            false => {
+                "a container's devices cannot be limited: run a kernel with CONFIG_CGROUP_DEVICE"
+            }
+        };
         let good = own.controllers.iter().any(|name| name == "devices");
         all.push(finding(
             "cgroup devices",
             good,
-            Missing,
+            if own.hybrid { Limited } else { Missing },
             if good { "there" } else { "not there" },
             advice,
         ));
@@ -305,10 +313,14 @@ fn network(host: &Host) -> Vec<Finding> {
     ));
     all.push(finding(
         "forwarding",
-        true,
+        host.forwarding || !host.switches_are_fixed,
         Limited,
-        if host.forwarding { "on" } else { "off; turned on with the first network" },
-        "",
+        match (host.forwarding, host.switches_are_fixed) {
+            (true, _) => "on",
+            (false, true) => "off, and /proc/sys is read-only",
+            (false, false) => "off; turned on with the first network",
+        },
+        "networks other than host and none need it: `sysctl net.ipv4.ip_forward=1` where /proc/sys can be written",
     ));
     let plugins: Vec<String> =
         host.plugins.iter().map(|(path, count)| format!("{count} in {}", path.display())).collect();
@@ -389,6 +401,7 @@ mod tests {
             user_namespaces: 1000,
             cgroups: Cgroups {
                 version: 2,
+                hybrid: false,
                 controllers: ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).into(),
                 swap: true,
             },
@@ -404,6 +417,7 @@ mod tests {
                 fault: None,
             },
             forwarding: false,
+            switches_are_fixed: false,
             dropping: Ok(Vec::new()),
             plugins: vec![(PathBuf::from("/opt/cni/bin"), 20)],
             time: EARLIEST + 1,
@@ -489,6 +503,7 @@ mod tests {
             Limited,
             "DOCKER-USER",
         );
+        finds(|host| host.switches_are_fixed = true, "forwarding", Limited, "sysctl net.ipv4");
         finds(|host| host.plugins.clear(), "CNI plug-ins", Limited, "containernetworking-plugins");
         finds(|host| host.name_servers = 0, "name servers", Limited, "resolv.conf");
         finds(|host| host.authorities = false, "certificates", Limited, "ca-certificates");
@@ -551,6 +566,12 @@ mod tests {
             Missing,
             "CONFIG_CGROUP_DEVICE",
         );
+        // Where version 2 is there as well, a program on it limits devices.
+        let hybrid = |host: &mut Host| {
+            v1(host, &["blkio", "cpu", "cpuset", "memory", "pids"]);
+            host.cgroups.hybrid = true;
+        };
+        finds(hybrid, "cgroup devices", Limited, "nrun does without");
         let mut host = good();
         v1(&mut host, &all);
         assert!(judge(&host).iter().all(|finding| finding.verdict == Good));

@@ -47,6 +47,8 @@ pub struct Host {
     pub storage: Storage,
     /// `/proc/sys/net/ipv4/ip_forward`
     pub forwarding: bool,
+    /// Whether that cannot be written, because `/proc/sys` is mounted read-only.
+    pub switches_are_fixed: bool,
     /// Chains of others that drop what is forwarded; an error if nf_tables cannot be asked.
     pub dropping: Result<Vec<String>, String>,
     /// Directories of CNI plug-ins, with how many are in each.
@@ -70,7 +72,9 @@ pub struct Host {
 pub struct Cgroups {
     /// 1 or 2; 0 if they are not mounted.
     pub version: u8,
-    /// The controllers that can be used.
+    /// Beside version 1, the hierarchy of version 2 is mounted, too.
+    pub hybrid: bool,
+    /// The controllers that can be used, of either version.
     pub controllers: Vec<String>,
     /// Whether swap can be limited.
     pub swap: bool,
@@ -92,6 +96,9 @@ pub struct Storage {
     /// Why nothing can be kept there whoever asks: it is read-only, or its disk fails.
     pub fault: Option<String>,
 }
+
+/// The switch by which a host passes IPv4 packets on.
+const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Where distributions put CNI's plug-ins.
 const PLUGIN_DIRECTORIES: &str = "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni";
@@ -118,7 +125,9 @@ impl Host {
             apparmor: has_apparmor().then(|| apparmor::find(apparmor::PROFILE)),
             selinux: selinux::find(),
             storage: Storage::probe(&settings.root),
-            forwarding: number("/proc/sys/net/ipv4/ip_forward") == 1,
+            forwarding: number(IP_FORWARD) == 1,
+            switches_are_fixed: rustix::fs::access(IP_FORWARD, rustix::fs::Access::WRITE_OK)
+                == Err(Errno::ROFS),
             dropping: network::dropping_chains().map_err(|error| error.to_string()),
             plugins: plugins(),
             time: since.unwrap_or_default().as_secs(),
@@ -175,22 +184,30 @@ fn missing_calls() -> Vec<&'static str> {
 impl Cgroups {
     fn probe() -> Self {
         let root = Path::new("/sys/fs/cgroup");
-        let unified = fs::read_to_string(root.join("cgroup.controllers"));
+        let controllers_of = |directory: &Path| {
+            let text = fs::read_to_string(directory.join("cgroup.controllers"));
+            text.map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        };
         let swap = root.join("memory/memory.memsw.limit_in_bytes").exists();
-        match unified {
+        match controllers_of(root) {
             Ok(controllers) => Self {
                 version: 2,
-                controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+                hybrid: false,
+                controllers,
                 swap: Path::new("/proc/swaps").exists(),
             },
             Err(_) => {
-                let controllers: Vec<String> = names("/sys/fs/cgroup")
+                let mut controllers: Vec<String> = names("/sys/fs/cgroup")
                     .iter()
                     .filter(|name| root.join(name).join("cgroup.procs").exists())
                     .flat_map(|name| name.split(',').map(str::to_owned).collect::<Vec<_>>())
                     .filter(|name| name != "unified")
                     .collect();
-                Self { version: u8::from(!controllers.is_empty()), controllers, swap }
+                let version = u8::from(!controllers.is_empty());
+                let unified = controllers_of(&root.join("unified"));
+                let hybrid = unified.is_ok();
+                controllers.extend(unified.unwrap_or_default());
+                Self { version, hybrid, controllers, swap }
             }
         }
     }

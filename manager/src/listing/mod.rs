@@ -159,7 +159,6 @@ impl List {
             text => {
                 match text.strip_prefix("table").filter(|rest| rest.starts_with([' ', '\t', '\\']))
                 {
-                    Some(_) if args.quiet => Form::Lines(quiet()),
                     Some(rest) => Form::Columns(template(rest.trim_start_matches(' '))?),
                     None => Form::Lines(template(text)?),
                 }

@@ -44,7 +44,8 @@ fn without_a_format_it_is_the_table() {
 fn quiet_shows_the_id_unless_a_template_says_otherwise() {
     let quiet = |format: &str| ListArgs { quiet: true, ..args(format) };
     assert_eq!(text(&quiet("")), "abc\ndef\n");
-    assert_eq!(text(&quiet("table {{.Names}}")), "abc\ndef\n");
+    assert_eq!(text(&quiet("table")), "abc\ndef\n");
+    assert_eq!(text(&quiet("table {{.Names}}")), "NAMES\nweb\na-long-name\n");
     assert_eq!(text(&quiet("{{.Names}}")), "web\na-long-name\n");
 }
 

@@ -355,29 +355,47 @@ pub fn confirm(root: &Path, name: &NetworkName) -> Result<()> {
 /// # Errors
 /// The directory or one of its files cannot be read.
 pub fn list(root: &Path) -> Result<Vec<Definition>> {
+    let mut definitions = Vec::new();
+    for (name, definition) in read_all(root)? {
+        match definition {
+            Ok(definition) => definitions.push(definition),
+            Err(error) => notice::note(format!(
+                "a network is left out: {error} (`nman network rm -f {name}` removes it)"
+            )),
+        }
+    }
+    definitions.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(definitions)
+}
+
+/// The names of the definitions that cannot be carried out, and why not.
+///
+/// # Errors
+/// The directory or one of its files cannot be read.
+pub fn damaged(root: &Path) -> Result<Vec<(String, Error)>> {
+    let all = read_all(root)?.into_iter();
+    Ok(all.filter_map(|(name, definition)| Some((name, definition.err()?))).collect())
+}
+
+/// What is made of each file of the directory, by its name.
+fn read_all(root: &Path) -> Result<Vec<(String, Result<Definition>)>> {
     let directory = root.join("networks");
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::file("read", directory, error)),
     };
-    let mut definitions = Vec::new();
+    let mut all = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| Error::file("read", &directory, error))?.path();
         if path.extension().is_some_and(|extension| extension == "conflist") {
             let text = std::fs::read_to_string(&path)
                 .map_err(|error| Error::file("read", &path, error))?;
-            match parse(&text, &path) {
-                Ok(definition) => definitions.push(definition),
-                Err(error) => notice::note(format!(
-                    "a network is left out: {error} (`nman network rm -f {}` removes it)",
-                    path.file_stem().unwrap_or_default().display()
-                )),
-            }
+            let name = path.file_stem().unwrap_or_default().display().to_string();
+            all.push((name, parse(&text, &path)));
         }
     }
-    definitions.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(definitions)
+    Ok(all)
 }
 
 /// The default network with the first pool that neither a route of the host nor another network overlaps: pure.

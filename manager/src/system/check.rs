@@ -1,5 +1,6 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
+use crate::bundle;
 use crate::connection::{self, ground};
 use crate::container::{ContainerId, Containers, Dir, State};
 use crate::error::{Error, Result};
@@ -11,7 +12,7 @@ use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{self, Store};
 use crate::volume::{Volumes, place};
-use bundle::digest::ChainId;
+use ::bundle::digest::ChainId;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,9 +49,13 @@ impl Report {
 
 /// Looks at everything, and mends what can be mended if `repair` says so.
 pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
+    if repair {
+        refuse_read_only(&settings.root)?;
+    }
     let mut report = Report::default();
     // Containers first: what they leave behind keeps layers.
     check_containers(settings, repair, &mut report)?;
+    check_definitions(settings, &mut report)?;
     check_networks(settings, repair, &mut report)?;
     check_ground(settings, repair, &mut report)?;
     check_connections(settings, repair, &mut report)?;
@@ -61,6 +66,24 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
         report.text.push_str("No problems found\n");
     }
     Ok(report)
+}
+
+/// What cannot be written cannot be mended: of several things that are wrong, some would be, and the first of the others would end it.
+fn refuse_read_only(root: &Path) -> Result<()> {
+    use rustix::fs::{Access, access};
+    match access(root, Access::WRITE_OK) {
+        Err(errno @ rustix::io::Errno::ROFS) => Err(Error::io("repair", root)(errno)),
+        _ => Ok(()),
+    }
+}
+
+/// Networks whose definitions do not read back.
+fn check_definitions(settings: &Settings, report: &mut Report) -> Result<()> {
+    for (name, error) in network::definition::damaged(&settings.root)? {
+        let hint = format!("`nman network rm -f {name}` removes it");
+        report.add(&format!("network {name}: {error}"), None, &hint);
+    }
+    Ok(())
 }
 
 fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
@@ -326,7 +349,9 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
 
 /// A container that runs: what is written down of it is not changed below its monitor.
 fn check_held(id: &ContainerId, dir: &Dir, report: &mut Report) {
-    let unreadable = dir.record().err().or_else(|| dir.state_damage());
+    // A config.json that is not there may be one that is not there yet.
+    let bundle = || bundle::read(dir).err().filter(|error| matches!(error, Error::Damaged { .. }));
+    let unreadable = dir.record().err().or_else(|| dir.state_damage()).or_else(bundle);
     let Some(error) = unreadable.filter(Error::is_damage) else { return };
     // It may have gone meanwhile.
     if dir.is_held() && dir.path().is_dir() {
@@ -373,9 +398,14 @@ fn check_container(
         let mended = if repair { Some(mend_state(dir)?) } else { None };
         report.add(&what(&error), mended, "`nman system check --repair` takes it for ended");
     }
+    // Whatever is missing: the container may have been removed meanwhile.
+    if let Err(error) = bundle::read(dir)
+        && dir.path().is_dir()
+    {
+        report.add(&what(&error), None, &hint);
+    }
     for key in std::iter::once(id.to_string()).chain(place::image_keys(&record)) {
         match store.snapshots().resume(&key) {
-            // It may have been removed meanwhile.
             Err(error) if dir.path().is_dir() => report.add(&what(&error), None, &hint),
             _ => {}
         }

@@ -219,7 +219,14 @@ fn slice(value: &Value, bounds: &[Value]) -> Result<Value, String> {
     let (start, end) = (bound(0, 0)?, bound(1, all)?);
     let range = || format!("invalid slice index: {start} > {end}");
     match value {
-        Value::String(text) => text.get(start..end).map(|part| json!(part)).ok_or_else(range),
+        // A character that is cut is none any more, and each of its bytes stands for itself.
+        Value::String(text) => {
+            let part = text.as_bytes().get(start..end).ok_or_else(range)?;
+            let lost = |chunk: std::str::Utf8Chunk<'_>| {
+                chunk.valid().to_owned() + &"\u{fffd}".repeat(chunk.invalid().len())
+            };
+            Ok(json!(part.utf8_chunks().map(lost).collect::<String>()))
+        }
         Value::Array(items) => items.get(start..end).map(|part| json!(part)).ok_or_else(range),
         other => Err(format!("can't slice item of type {}", kind(other))),
     }

@@ -1,23 +1,120 @@
 //! Values as text: the way Go prints them, and `printf`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+/// Fields that are lists in Docker's structures, which are `[]` where they are nil.
+const LISTS: [&str; 35] = [
+    "Aliases",
+    "Args",
+    "Binds",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceWriteIOps",
+    "BlkioWeightDevice",
+    "CapAdd",
+    "CapDrop",
+    "Cmd",
+    "DNSNames",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "Entrypoint",
+    "Env",
+    "ExecIDs",
+    "ExtraHosts",
+    "GroupAdd",
+    "Layers",
+    "Links",
+    "MaskedPaths",
+    "Mounts",
+    "OnBuild",
+    "ReadonlyPaths",
+    "RepoDigests",
+    "RepoTags",
+    "SecurityOpt",
+    "Shell",
+    "Ulimits",
+    "VolumesFrom",
+];
+
+/// Fields that are maps there whatever their keys look like: `map[]` where they are nil.
+const MAPS: [&str; 14] = [
+    "Annotations",
+    "Containers",
+    "Data",
+    "DriverOpts",
+    "ExposedPorts",
+    "Labels",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+    "Volumes",
+];
+
+/// Fields that are pointers there.
+const POINTERS: [&str; 10] = [
+    "Health",
+    "Healthcheck",
+    "IPAMConfig",
+    "Init",
+    "MemorySwappiness",
+    "OomKillDisable",
+    "PidsLimit",
+    "SizeRootFs",
+    "SizeRw",
+    "StopTimeout",
+];
+
+/// Whether an object is a structure: its fields begin with a capital, while others choose the keys of a map.
+pub(super) fn is_ours(map: &Map<String, Value>) -> bool {
+    !map.is_empty() && map.keys().all(|key| key.starts_with(|c: char| c.is_ascii_uppercase()))
+}
 
 /// A value as `{{ }}` prints it.
 #[must_use]
 pub fn text_of(value: &Value) -> String {
+    text_in("", value)
+}
+
+/// The same of what stands in a field, or behind a key, of this name: of what is not set its name tells what it would be.
+pub(super) fn text_in(name: &str, value: &Value) -> String {
     match value {
-        Value::Null => "<no value>".to_owned(),
+        Value::Null => nil(name).to_owned(),
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(items) => {
             format!("[{}]", items.iter().map(text_of).collect::<Vec<_>>().join(" "))
         }
+        // The value of a member of a set.
+        Value::Object(map) if map.is_empty() && name.contains('/') => "{}".to_owned(),
+        Value::Object(map) if is_ours(map) && !MAPS.contains(&name) => {
+            let fields = map.iter().map(|(key, value)| text_in(key, value));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(" "))
+        }
         Value::Object(map) => {
             let mut pairs: Vec<_> = map.iter().collect();
             pairs.sort_by_key(|&(key, _)| key);
-            let pair = |(key, value): (&String, &Value)| format!("{key}:{}", text_of(value));
+            let pair = |(key, value): (&String, &Value)| format!("{key}:{}", text_in(key, value));
             format!("map[{}]", pairs.into_iter().map(pair).collect::<Vec<_>>().join(" "))
         }
+    }
+}
+
+/// What is not set. A port, which is a key with a slash, has a list; of any other name nobody knows what it would be.
+fn nil(name: &str) -> &'static str {
+    match name {
+        list if LISTS.contains(&list) || list.contains('/') => "[]",
+        map if MAPS.contains(&map) => "map[]",
+        pointer if POINTERS.contains(&pointer) => "<nil>",
+        _ => "<no value>",
     }
 }
 

@@ -1,9 +1,9 @@
 //! A parsed template filled from data.
 
 use super::parse::{Choice, Command, Node, Operand, Pipeline, Term};
-use super::print::text_of;
+use super::print::{is_ours, text_in, text_of};
 use super::{Fault, function};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
 /// What a template is filled from.
@@ -20,12 +20,32 @@ pub struct Context<'c> {
 
 /// Fields that Docker leaves out of an object where they are nil, and that its templates know all the same; each behind one that
 /// the same object always has.
-const NIL: [(&str, &str); 4] = [
+const NIL: [(&str, &str); 5] = [
     ("OOMKilled", "Health"),
     ("RestartCount", "SizeRw"),
     ("RestartCount", "SizeRootFs"),
     ("ContainerIDFile", "Mounts"),
+    ("IPAMConfig", "Links"),
 ];
+
+/// The same of texts, which are empty there.
+const EMPTY: [(&str, &str); 3] =
+    [("SandboxKey", "Bridge"), ("SandboxKey", "SandboxID"), ("RootFS", "Variant")];
+
+/// The same of a configuration, of which an image's may lack everything.
+const NIL_OF_CONFIG: [&str; 10] = [
+    "Cmd",
+    "Entrypoint",
+    "Env",
+    "ExposedPorts",
+    "Healthcheck",
+    "Labels",
+    "OnBuild",
+    "Shell",
+    "StopTimeout",
+    "Volumes",
+];
+const EMPTY_IN_CONFIG: [&str; 3] = ["StopSignal", "User", "WorkingDir"];
 
 /// Fills `nodes`; `source` is what they were parsed from, for messages.
 pub(super) fn run(source: &str, nodes: &[Node], context: &Context<'_>) -> Result<String, Fault> {
@@ -84,7 +104,11 @@ impl Run<'_> {
         }
         let is_field = matches!(&pipeline.commands[..], [Command { operator, .. }]
             if !matches!(operator.operand, Operand::Function(_) | Operand::Literal(_)));
-        let text = text_of(&value);
+        let field = match &pipeline.commands[..] {
+            [Command { operator, .. }] => operator.fields.last().map_or("", String::as_str),
+            _ => "",
+        };
+        let text = text_in(field, &value);
         match self.context.foreign && is_field {
             true => self.text.push_str(&crate::table::plain(&text)),
             false => self.text.push_str(&text),
@@ -181,10 +205,19 @@ impl Run<'_> {
             return self.call(name, operator, arguments, dot, last);
         }
         let argument = arguments.first().map(|term| self.term(term, dot)).transpose()?.or(last);
-        let Some(argument) = argument else { return self.term(operator, dot) };
         let method = match &operator.fields[..] {
             [method] => self.context.methods.get(method),
             _ => None,
+        };
+        let Some(argument) = argument else {
+            return match method {
+                Some(_) => {
+                    let message =
+                        format!("wrong number of args for {}: want 1 got 0", operator.fields[0]);
+                    Err(self.fault(operator, &message))
+                }
+                None => self.term(operator, dot),
+            };
         };
         match (method, argument.as_str()) {
             (Some(values), Some(key)) => {
@@ -242,36 +275,35 @@ impl Run<'_> {
 
     fn fields<'v>(&self, term: &Term, start: Cow<'v, Value>) -> Got<'v> {
         let mut value = start;
+        let mut of = "";
         for name in &term.fields {
             value = match value {
                 Cow::Borrowed(value) => match value.get(name) {
                     Some(field) => Cow::Borrowed(field),
-                    None => Cow::Owned(self.missing(term, value, name)?),
+                    None => Cow::Owned(self.missing(term, value, of, name)?),
                 },
                 Cow::Owned(mut value) => match value.get_mut(name) {
                     Some(field) => Cow::Owned(field.take()),
-                    None => Cow::Owned(self.missing(term, &value, name)?),
+                    None => Cow::Owned(self.missing(term, &value, of, name)?),
                 },
             };
+            of = name;
         }
         Ok(value)
     }
 
-    /// A field that is not there: no value in a map with keys of others' choice, a mistake in an object of ours, whose
-    /// fields begin with a capital.
-    fn missing(&self, term: &Term, value: &Value, name: &str) -> Result<Value, Fault> {
-        let ours = |map: &Map<String, Value>| {
-            !map.is_empty()
-                && map.keys().all(|key| key.starts_with(|c: char| c.is_ascii_uppercase()))
-        };
+    /// A field that is not there, of an object that is the field `of` itself: no value in a map with keys of others' choice, a
+    /// mistake in an object of ours.
+    fn missing(&self, term: &Term, value: &Value, of: &str, name: &str) -> Result<Value, Fault> {
+        let of_docker = value
+            .as_object()
+            .and_then(|map| unset(map, of, name).or_else(|| spelled_otherwise(map, name).cloned()));
+        if let Some(field) = of_docker {
+            return Ok(field);
+        }
         match value {
             _ if self.lenient => Ok(Value::Null),
-            Value::Object(map)
-                if NIL.iter().any(|(beside, nil)| *nil == name && map.contains_key(*beside)) =>
-            {
-                Ok(Value::Null)
-            }
-            Value::Object(map) if ours(map) => {
+            Value::Object(map) if is_ours(map) => {
                 let message = format!("map has no entry for key \"{name}\"");
                 Err(self.fault(term, &message).with_fields(name, map.keys().map(String::as_str)))
             }
@@ -284,4 +316,23 @@ impl Run<'_> {
     fn fault(&self, term: &Term, message: &str) -> Fault {
         Fault::run(self.source, term, message)
     }
+}
+
+/// What a field is that this object has not, and Docker's has always: nil, or empty.
+fn unset(map: &Map<String, Value>, of: &str, name: &str) -> Option<Value> {
+    let is_in = |fields: &[(&str, &str)]| {
+        fields.iter().any(|(beside, field)| *field == name && map.contains_key(*beside))
+    };
+    let is_config = of == "Config" || map.contains_key("AttachStdin");
+    if is_in(&NIL) || is_config && NIL_OF_CONFIG.contains(&name) {
+        return Some(Value::Null);
+    }
+    (is_in(&EMPTY) || is_config && EMPTY_IN_CONFIG.contains(&name)).then(|| json!(""))
+}
+
+/// A field that Go's structure has by another spelling than JSON: `ID` is `Id` there, and `NanoCPUs` `NanoCpus`.
+fn spelled_otherwise<'m>(map: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
+    let is_field = name.starts_with(|c: char| c.is_ascii_uppercase()) && is_ours(map);
+    let mut fields = map.iter().filter(|_| is_field);
+    fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }

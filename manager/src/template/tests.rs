@@ -54,7 +54,9 @@ fn fails(text: &str, expected: &str) {
 #[test]
 fn fields_and_whole_objects_are_printed_as_go_prints_them() {
     gives("{{.Id}} {{ .State.Status }}", "abc running");
-    gives("{{.State}}", "map[Pid:42 Running:true Status:running]");
+    gives("{{.State}}", "{running 42 true}");
+    gives("{{.Config.Labels}}", "map[com.example:x n:2]");
+    gives("{{.NetworkSettings.Ports}}", "map[53/udp:[] 80/tcp:[{0.0.0.0 8080}]]");
     gives("{{.Args}} {{.State.Pid}} {{.State.Running}}", "[-c sleep 1] 42 true");
     gives("{{json .Args}}{{json .State.Status}}", r#"["-c","sleep 1"]"running""#);
     gives("{{json .Config.Labels}}", r#"{"com.example":"x","n":"2"}"#);
@@ -114,6 +116,45 @@ fn printf_pads_and_converts() {
     gives(r#"{{printf "%.1f %t %v" 1.25 true .Args}}"#, "1.2 true [-c sleep 1]");
     gives(r#"{{printf "%s %d" .Id}}"#, "abc %!d(MISSING)");
     gives(r#"{{pad .Id 1 2}}|{{truncate .Id 2}}|{{print 1 2 "a" 3}}"#, " abc  |ab|1 2a3");
+}
+
+#[test]
+fn a_field_is_found_by_the_spelling_that_go_has_for_it() {
+    gives("{{.ID}}{{with .State}} {{.PID}}{{end}}", "abc 42");
+    fails("{{.id}}", r#":1:2: executing "" at <.id>: map has no entry for key "id""#);
+    gives("[{{.Config.Labels.N}}]", "[<no value>]");
+}
+
+#[test]
+fn what_is_not_set_is_printed_as_what_it_would_be() {
+    gives("[{{.Config.StopSignal}}]{{.Config.OnBuild}}{{.Config.Shell}}", "[][][]");
+    gives("{{.Config.ExposedPorts}} {{.Config.Healthcheck}}", "map[] <nil>");
+    gives("{{with .Config}}{{if .StopSignal}}y{{else}}n{{end}}{{end}}", "n");
+    gives("{{json .Config.OnBuild}}{{json .Config.StopSignal}}", "null\"\"");
+    fails(
+        "{{.Config.Odd}}",
+        r#":1:2: executing "" at <.Config.Odd>: map has no entry for key "Odd""#,
+    );
+}
+
+#[test]
+fn a_character_that_is_cut_is_lost_byte_by_byte() {
+    gives(r#"{{slice "aäb" 0 2}}|{{slice "aäb" 2}}"#, "a\u{fffd}|\u{fffd}b");
+    gives(r#"{{slice "日" 0 2}}"#, "\u{fffd}\u{fffd}");
+}
+
+#[test]
+fn a_method_wants_its_argument() {
+    let dot = container();
+    let methods = Map::from_iter([(LABEL.to_owned(), json!({"a": "b"}))]);
+    let context = Context { dot: &dot, methods: &methods, foreign: true };
+    let render = |text: &str| Template::parse(text).unwrap().render(&context);
+    assert_eq!(render(r#"{{.Label "a"}}"#).unwrap(), "b");
+    let fault = render("{{.Label}}").unwrap_err().to_string();
+    assert!(
+        fault.ends_with("at <.Label>: wrong number of args for Label: want 1 got 0"),
+        "{fault}"
+    );
 }
 
 #[test]

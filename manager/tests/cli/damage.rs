@@ -352,8 +352,43 @@ fn what_is_on_a_disk_that_has_become_read_only_is_listed_and_not_changed() {
         let refused = world.nman(args).stderr();
         assert!(refused.contains("read-only file system"), "{args:?}: {refused}");
     }
+    assert_eq!(world.nman(["system", "check"]).ok().text(), "No problems found");
+    let said = world.nman(["system", "check", "--repair"]).exits(1);
+    let refusal = format!("nman: cannot repair `{}`: read-only file system\n\n", root.display());
+    assert!(said.stdout().is_empty() && said.stderr().starts_with(&refusal), "{said}");
     unmount(&root, UnmountFlags::empty()).unwrap();
     world.nman(["rm", "old"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_bundle_and_a_network_that_do_not_read_back_are_told() {
+    let world = World::new();
+    world.run(&["--name", "ended"], &["true"]).ok();
+    world.run(&["-d", "--name", "up"], &["sleep", "1000"]).ok();
+    world.nman(["network", "create", "torn"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().text(), "No problems found");
+    let network = world.path("root/networks/torn.conflist");
+    fs::write(&network, "{").unwrap();
+    for name in ["ended", "up"] {
+        fs::write(file_of(&world, name, "config.json").0, "").unwrap();
+    }
+    for args in [&["system", "check"][..], &["system", "check", "--repair"]] {
+        let said = world.nman(args).exits(1).stdout();
+        assert_eq!(said.lines().count(), 3, "{said}");
+        assert_eq!(said.matches("/config.json`: EOF").count(), 2, "{said}");
+        let end = "(`nman network rm -f torn` removes it)\n";
+        let line =
+            format!("network torn: cannot use the network definition `{}`", network.display());
+        assert!(said.contains(&line) && said.contains(end), "{said}");
+    }
+    world.nman(["network", "rm", "-f", "torn"]).ok();
+    world.nman(["rm", "-f", "up"]).ok();
+    fs::remove_file(file_of(&world, "ended", "config.json").0).unwrap();
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.contains("/config.json`: no such file or directory"), "{said}");
+    world.nman(["rm", "ended"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().text(), "No problems found");
     world.assert_no_container();
 }
 

@@ -2,8 +2,10 @@
 
 use super::world::{IMAGE, World};
 use nconform::fixture::{Capture, binary, scratch_dir};
+use nman::clock::Timestamp;
 use std::fs::{Permissions, copy, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 /// Containers with these names, made one after the other; none of them runs any more.
 fn world_with(containers: &[(&str, &[&str], &[&str])]) -> World {
@@ -311,6 +313,77 @@ fn what_dockers_configuration_keeps_from_prunes_stays() {
     world.command(typed).env("DOCKER_CONFIG", &docker).run().ok();
     assert_eq!(world.nman(["ps", "-aq"]).ok().stdout(), "");
     world.nman(["network", "rm", "kept"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_time_without_a_zone_is_what_a_clock_shows_here() {
+    let world = World::new();
+    world.run(&["-d", "--name", "fresh"], &["sh", "-c", "echo said; sleep 1000"]).ok();
+    world.run(&["--name", "ended"], &["true"]).ok();
+    world.nman(["network", "create", "young"]).ok();
+    // Half an hour ago, on a clock that is two hours ahead and on one that is five hours behind.
+    let ago = Timestamp::now().before(Duration::from_secs(1800));
+    let [ahead, behind] = [7200, -18_000].map(|offset| ago.civil(offset).to_string());
+    let until = format!("until={ahead}");
+    for kind in ["container", "network", "image"] {
+        let words = [kind, "prune", "-f", "--filter", &until];
+        let pruned = world.command(words).env("TZ", "HERE-2").run().ok();
+        assert!(!pruned.stdout().contains("Deleted"), "{kind}: {pruned}");
+    }
+    let old = world.command(["network", "ls", "-q", "-f", &until, "-f", "name=young"]);
+    assert_eq!(old.env("TZ", "HERE-2").run().ok().stdout(), "");
+    let listed = |words: &[&str]| world.command(words).env("TZ", "THERE5").run().ok().stdout();
+    assert_eq!(listed(&["logs", "--since", &behind, "fresh"]), "said\n");
+    assert_eq!(listed(&["logs", "--until", &behind, "fresh"]), "");
+    let told = listed(&["events", "--since", "24h", "--until", &behind]);
+    assert_eq!(told, "", "nothing happened so early");
+    world.nman(["network", "rm", "young"]).ok();
+    world.nman(["rm", "-f", "fresh", "ended"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn of_ps_q_is_stronger_than_a_format_and_of_no_other_list() {
+    let world = World::new();
+    let id = world.run(&["-d", "--name", "web"], &["sleep", "1000"]).ok().text();
+    let told = "WARNING: Ignoring custom format, because both --format and --quiet are set.\n";
+    for format in ["{{.Names}}", "table {{.Names}}", "json"] {
+        let listed = world.nman(["ps", "-q", "--format", format]).ok();
+        assert_eq!((listed.text(), listed.stderr()), (id[..12].to_owned(), told.to_owned()));
+    }
+    let images = world.nman(["images", "-q", "--format", "table {{.Repository}}"]).ok();
+    assert_eq!(images.stdout(), "REPOSITORY\ntest/busybox\n", "{images}");
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_template_finds_what_dockers_structures_have() {
+    let world = World::new();
+    world.run(&["--name", "one"], &["true"]).ok();
+    let of = |words: &[&str], format: &str| {
+        world.nman([words, &["--format", format]].concat()).ok().stdout()
+    };
+    let container = |format: &str| of(&["inspect", "one"], format);
+    let id = container("{{.Id}}");
+    for (format, expected) in [
+        ("{{.ID}}", id.as_str()),
+        ("[{{.Config.StopSignal}}]{{.Config.OnBuild}}{{.Config.Shell}}", "[][][]\n"),
+        ("[{{.NetworkSettings.Bridge}}{{.NetworkSettings.SandboxID}}]", "[]\n"),
+        ("{{range .NetworkSettings.Networks}}{{.Links}}{{end}}", "[]\n"),
+        ("{{.HostConfig.NanoCPUs}} {{.HostConfig.CPUShares}} {{.HostConfig.DNS}}", "0 0 []\n"),
+        ("{{.HostConfig.LogConfig}} {{.HostConfig.Links}}", "{local map[]} []\n"),
+        ("{{.State.Health}} {{.Config.Healthcheck}}", "<nil> <nil>\n"),
+    ] {
+        assert_eq!(container(format), expected, "{format}");
+    }
+    let image = |format: &str| of(&["image", "inspect", "test/busybox"], format);
+    assert_eq!(image("{{.ID}}"), image("{{.Id}}"));
+    assert_eq!(image("[{{.Variant}}{{.Config.StopSignal}}]{{.Config.OnBuild}}"), "[][]\n");
+    let network = |format: &str| of(&["network", "inspect", "bridge"], format);
+    assert_eq!(network("{{.ID}}"), network("{{.Id}}"));
+    world.nman(["rm", "one"]).ok();
     world.assert_no_container();
 }
 

@@ -18,6 +18,35 @@ fn a_name_is_taken_once() {
 }
 
 #[test]
+fn a_command_that_is_advised_works_on_the_directories_that_were_given() {
+    let world = World::new();
+    world.nman(["create", "--name", "one", IMAGE, "true"]).ok();
+    let (root, state) = (world.root().display().to_string(), world.state().display().to_string());
+    let nman = |words: &[&str]| {
+        let places = ["--root", &root, "--state", &state];
+        let command = world.command([&places[..], words].concat());
+        command.env("NMAN_ROOT", "/nowhere").env("NMAN_STATE", "/nowhere").run()
+    };
+    let own = format!("`nman --root {root} --state {state} ");
+    let refused = nman(&["create", "--name", "one", IMAGE]).exits(1).stderr();
+    assert!(refused.contains(&format!("{own}rm one`")), "{refused}");
+    let refused = nman(&["exec", "one", "true"]).exits(1).stderr();
+    assert!(refused.contains(&format!("{own}start one`")), "{refused}");
+    let record = world.path("root/containers").join(world.inspect("one", "/Id").as_str().unwrap());
+    std::fs::write(record.join("container.json"), "").unwrap();
+    let told = nman(&["ps"]).ok().stderr();
+    assert!(told.contains(&format!("{own}rm -f ")), "{told}");
+    assert!(told.contains(&format!("{own}system check --repair`")), "{told}");
+    let said = nman(&["system", "check"]).exits(1).stdout();
+    assert!(said.contains(&format!("({own}rm -f ")), "{said}");
+    // What the environment says it says the next command as well.
+    let told = world.nman(["ps"]).ok().stderr();
+    assert!(told.contains("(`nman rm -f "), "{told}");
+    nman(&["system", "check", "--repair"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn what_cannot_be_run_says_why() {
     let world = World::new();
     let cases: &[(&[&str], &str, i32)] = &[

@@ -49,6 +49,20 @@ fn a_command_in_the_background_keeps_its_terminal() {
 }
 
 #[test]
+fn who_copies_at_a_terminal_is_told_how_much() {
+    let world = World::new();
+    world.nman(["create", "--name", "files", super::world::IMAGE, "true"]).ok();
+    let file = world.path("file");
+    std::fs::write(&file, "four").unwrap();
+    let copy = ["cp", file.to_str().unwrap(), "files:/tmp/file"];
+    let mut screen = Screen::open(&world, &copy);
+    screen.expect("Successfully copied 4B to files:/tmp/file");
+    screen.child.wait().unwrap();
+    world.nman(["rm", "files"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_shell_has_a_terminal_of_the_right_size_and_its_keys_are_signals() {
     let world = World::new();
     let mut screen = shell(&world, "tty");
