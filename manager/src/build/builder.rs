@@ -2,6 +2,7 @@
 
 use super::agent::Forwarding;
 use super::cache::export::Step;
+use super::cache::history::spelled;
 use super::cache::import::Caches;
 use super::cache::{self, Surroundings};
 use super::context::{self, Context};
@@ -207,44 +208,24 @@ impl Builder<'_> {
         // What it stands on, before the instruction has changed anything.
         let act = state.apply(step).map_err(Error::refusal)?;
         let document = &state.document;
-        let (by, image) = match act {
+        let image = match act {
             Act::Nothing | Act::Configured => {
                 let created = document["created"].as_str().unwrap_or_default().to_owned();
                 let entry = history(&created, &step.text(), None, true);
                 note(&mut state.document, entry);
                 return Ok(());
             }
-            Act::Run(run) => {
-                let by = spelled(&run);
-                let image = self.run(at, &run, document, stand, &by)?;
-                (by, image)
-            }
-            Act::Copy(copy) => {
-                let by = step.text();
-                let image = self.copy(at, &copy, document, stand, &by)?;
-                (by, image)
-            }
-            Act::Directory(path) => {
-                let by = step.text();
-                let image = self.directory(at, &path, document, stand, &by)?;
-                (by, image)
-            }
+            Act::Run(run) => self.run(at, &run, document, stand)?,
+            Act::Copy(copy) => self.copy(at, &copy, document, stand, &step.text())?,
+            Act::Directory(path) => self.directory(at, &path, document, stand, &step.text())?,
         };
-        debug_assert!(!by.is_empty());
         self.report.made(&image.id);
         state.document = self.store.config_document(&image)?;
         stand.image = Some(image);
         Ok(())
     }
 
-    fn run(
-        &self,
-        at: usize,
-        run: &Run,
-        document: &Value,
-        stand: &Stand,
-        by: &str,
-    ) -> Result<Image> {
+    fn run(&self, at: usize, run: &Run, document: &Value, stand: &Stand) -> Result<Image> {
         if run.insecure && !self.args.allow.contains(&Entitlement::Insecure) {
             return Err(Error::Rejected {
                 message: "security.insecure is not allowed".to_owned(),
@@ -257,6 +238,7 @@ impl Builder<'_> {
         let around = Surroundings { network: network.as_ref(), hosts: &self.args.add_host };
         let digest = cache::of_run(document, run, around, &digests, self.epoch);
         let key = Key { stage: at, digest };
+        let by = &spelled(run, around);
         if let Some(found) = self.cached(&key, stand, self.told(run, document, stand, by))? {
             return Ok(found);
         }
@@ -567,12 +549,4 @@ fn check_count(sources: &[Source], copy: &Copy) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// RUN as the history has it: with the arguments that it was given, and the command as it was called.
-fn spelled(run: &Run) -> String {
-    let args: Vec<String> =
-        run.args.iter().map(|(name, value)| format!("{name}={value} ")).collect();
-    let count = if args.is_empty() { String::new() } else { format!("|{} ", args.len()) };
-    format!("RUN {count}{}{}", args.concat(), run.words.join(" "))
 }

@@ -299,3 +299,47 @@ fn of_an_image_alone_commands_are_taken_that_its_history_tells_all_of() {
     assert_eq!(taken, 0, "{said}");
     world.assert_no_container();
 }
+
+#[test]
+fn of_an_image_alone_a_command_is_not_taken_for_one_that_had_more_or_other_words() {
+    let world = World::new();
+    let allowed = ["--allow", "security.insecure"];
+    let (host, other) = (["--add-host", "foo:1.2.3.4"], ["--add-host", "foo:1.2.3.5"]);
+    let hosts = "RUN cat /etc/hosts > /hosts";
+    for (at, (built, had, asked, with, count)) in [
+        ("RUN --security=insecure echo > /x", &allowed[..], "RUN echo > /x", &[][..], 0),
+        (
+            "RUN --mount=type=tmpfs,target=/t echo > /t/x; ls /t > /x",
+            &[],
+            "RUN echo > /t/x; ls /t > /x",
+            &[],
+            0,
+        ),
+        (hosts, &host, hosts, &[], 0),
+        (hosts, &host, hosts, &other, 0),
+        (hosts, &host, hosts, &host, 1),
+        ("RUN [\"touch\", \"/a b\"]", &[], "RUN [\"touch\", \"/a\", \"b\"]", &[], 0),
+        ("RUN [\"touch\", \"/a\", \"b\"]", &[], "RUN [\"touch\", \"/a b\"]", &[], 0),
+        ("RUN [\"touch\", \"/a\", \"b\"]", &[], "RUN [\"touch\", \"/a\", \"b\"]", &[], 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Where the directory of one is missing, the command fails by itself.
+        let text = |step: &str| format!("FROM {IMAGE}\nENV A=b\nRUN mkdir -p /t\n{step}\n");
+        let root = context(&world, "context", &[("Dockerfile", &text(built))]);
+        let layout = world.path(&format!("plain-{at}")).display().to_string();
+        let output = format!("type=oci,dest={layout},tar=false");
+        build(&world, &[&["-t", "app:latest", "-o", &output], had].concat(), &root).ok();
+        fs::write(world.path("context/Dockerfile"), text(asked)).unwrap();
+        let fresh = Fresh::new(&world, &format!("fresh-{at}"));
+        let from = format!("type=local,src={layout}");
+        let options = [&["--cache-from", &from], with].concat();
+        let (said, taken) = fresh.build(&options, &root, &layout);
+        // The one before it has nothing of its own, save hosts.
+        let before = usize::from(had == with || had == allowed);
+        assert!(!said.contains("WARNING"), "{said}");
+        assert_eq!(taken, before + count, "{built} {asked}: {said}");
+    }
+    world.assert_no_container();
+}

@@ -4,6 +4,7 @@
 //! a command depends on, as far as a builder can know. Which files a COPY has copied, and what a variable of the Dockerfile stood for elsewhere,
 //! no history says: what is copied is copied anew, and what comes behind it is found if that has made the same layer. Pure.
 
+use super::Surroundings;
 use super::format::{Found, HISTORY, LAYERS, list, put_together};
 use crate::build::state::Run;
 use oci_spec::image::ImageManifest;
@@ -23,9 +24,33 @@ pub(in crate::build) struct Told<'a> {
     pub(in crate::build) by: &'a str,
 }
 
-/// Whether a history would tell all of a command: nothing is mounted for it, and nothing is special about how it is run.
+/// Whether a history would tell all of a command: nothing is mounted for it, nothing is special about how it is run, and its words are not
+/// others than they look like side by side.
 pub(in crate::build) fn tells_of(run: &Run) -> bool {
-    run.mounts.is_empty() && run.script.is_none() && run.network.is_none() && !run.insecure
+    let is_word = |word: &String| !word.is_empty() && !word.contains(char::is_whitespace);
+    // What a shell gets is one word, whatever is in it.
+    let words = run.words.len() - usize::from(run.is_shell);
+    run.mounts.is_empty()
+        && run.script.is_none()
+        && run.network.is_none()
+        && !run.insecure
+        && run.words[..words].iter().all(is_word)
+}
+
+/// RUN as the history has it: with what it was run among, the arguments that it was given, and the command as it was called. What another builder
+/// would not write there makes a step of an image of ours another one, so that nobody takes it for one that was run without.
+pub(in crate::build) fn spelled(run: &Run, around: Surroundings<'_>) -> String {
+    let mut words = vec!["RUN".to_owned()];
+    words.extend(run.mounts.iter().map(|mount| format!("--mount={}", mount.text)));
+    words.extend(around.network.map(|network| format!("--network={}", network.mode)));
+    words.extend(around.hosts.iter().map(|host| format!("--add-host={host}")));
+    words.extend(run.insecure.then(|| "--security=insecure".to_owned()));
+    if !run.args.is_empty() {
+        words.push(format!("|{}", run.args.len()));
+    }
+    words.extend(run.args.iter().map(|(name, value)| format!("{name}={value}")));
+    words.extend(run.words.iter().cloned());
+    words.join(" ")
 }
 
 /// The step in an image, by the image's configuration and manifest.
