@@ -343,3 +343,43 @@ fn of_an_image_alone_a_command_is_not_taken_for_one_that_had_more_or_other_words
     }
     world.assert_no_container();
 }
+
+#[test]
+fn of_an_image_alone_nothing_is_taken_that_stood_on_another_configuration() {
+    let world = World::new();
+    world.nman(["create", "--name", "holder", "--network", "none", IMAGE, "true"]).ok();
+    let files = world.path("files.tar").display().to_string();
+    world.nman(["export", "-o", &files, "holder"]).ok();
+    world.nman(["rm", "holder"]).ok();
+    let fresh = Fresh::new(&world, "fresh");
+    let base =
+        context(&world, "base", &[("Dockerfile", &format!("FROM {IMAGE}\nARG V\nENV V=$V\n"))]);
+    let built = |value: &str| {
+        let argument = format!("V={value}");
+        ["build", "--network", "none", "-t", "built", "--build-arg", &argument, &base]
+            .map(str::to_owned)
+    };
+    let imported = |value: &str| {
+        let change = format!("ENV V={value} PATH=/bin");
+        ["import", "--change", &change, &files, "imported"].map(str::to_owned)
+    };
+    for (name, one, two) in [
+        ("built", built("1").to_vec(), built("2").to_vec()),
+        ("imported", imported("1").to_vec(), imported("2").to_vec()),
+    ] {
+        let text = format!("FROM {name}\nRUN echo $V > /v\n");
+        let root = context(&world, name, &[("Dockerfile", &text)]);
+        let layout = world.path(&format!("{name}-layout")).display().to_string();
+        world.nman(one).ok();
+        let output = format!("type=oci,dest={layout},tar=false");
+        build(&world, &["-t", "app:latest", "-o", &output], &root).ok();
+        fresh.nman(&two.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+        let from = format!("type=local,src={layout}");
+        let (said, taken) = fresh.build(&["-t", "app", "--cache-from", &from], &root, &layout);
+        assert!(taken == 0 && !said.contains("WARNING"), "{said}");
+        let ran = fresh.nman(&["run", "--rm", "--network", "none", "app", "cat", "/v"]).ok();
+        assert_eq!(ran.stdout(), "2\n");
+    }
+    fresh.assert_whole();
+    world.assert_no_container();
+}
