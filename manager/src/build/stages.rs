@@ -6,6 +6,7 @@ use super::dockerfile::{Dockerfile, Fault, Flag, Instruction};
 use crate::cli::{ContextSource, NamedContext};
 use crate::expand::{expand, pairs, split};
 use crate::fields::fields;
+use crate::reference::Reference;
 use crate::registry::Platform;
 use crate::suggest::nearest;
 use std::collections::BTreeMap;
@@ -95,14 +96,20 @@ pub struct Given {
 impl Given {
     /// What a name means that was given; the last one counts.
     fn context(&self, name: &str) -> Option<Origin> {
-        let at =
-            self.contexts.iter().rposition(|context| context.name.eq_ignore_ascii_case(name))?;
+        let at = self.contexts.iter().rposition(|context| is_same_name(&context.name, name))?;
         Some(match &self.contexts[at].source {
             ContextSource::Image(image) => Origin::Image(image.clone()),
             ContextSource::Layout { text, .. } => Origin::Image(text.clone()),
             ContextSource::Files(_) => Origin::Context(at),
         })
     }
+}
+
+/// Whether two names mean one thing: whatever the case of their letters, or as names of images, of which `base`, `base:latest` and
+/// `docker.io/library/base` are one.
+fn is_same_name(one: &str, other: &str) -> bool {
+    let image = |name: &str| name.parse::<Reference>().ok();
+    one.eq_ignore_ascii_case(other) || image(one).is_some_and(|one| image(other) == Some(one))
 }
 
 /// Plans the stages.
@@ -426,6 +433,21 @@ mod tests {
         assert_eq!(plan.origin(2, "Tools", &given), Origin::Context(0));
         assert_eq!(plan.origin(2, "b", &given), Origin::Image("b".to_owned()));
         assert_eq!(plan.origin(2, "0", &given), Origin::Stage(0));
+        for name in ["base:latest", "docker.io/library/base", "index.docker.io/base:latest"] {
+            assert_eq!(
+                planned(&format!("FROM {name}"), &given).unwrap().stages[0].base,
+                image("other:1")
+            );
+        }
+        for name in ["base:2", "team/base", "localhost:5000/base"] {
+            assert_eq!(
+                planned(&format!("FROM {name}"), &given).unwrap().stages[0].base,
+                image(name)
+            );
+        }
+        let contexts = vec!["docker.io/library/x:latest=dir".parse().unwrap()];
+        let full = Given { contexts, ..Given::default() };
+        assert_eq!(planned("FROM a", &full).unwrap().origin(0, "x", &full), Origin::Context(0));
         let plan = planned("FROM Tools", &given).unwrap();
         assert_eq!(plan.stages[0].base, Base::Context("Tools".to_owned()));
     }

@@ -181,7 +181,7 @@ fn a_context_comes_from_a_url_or_a_repository() {
 fn contexts_have_names_and_go_before_stages_and_images() {
     let world = World::new();
     let text = format!(
-        "FROM nowhere.invalid/base AS one\nFROM {IMAGE} AS tools\nRUN false\nFROM one\nCOPY --from=tools a /a\n\
+        "FROM nowhere.invalid/base:latest AS one\nFROM {IMAGE} AS tools\nRUN false\nFROM one\nCOPY --from=tools a /a\n\
          RUN --mount=from=tools,target=/t cat /t/dir/b > /b\nCOPY --from=seen /etc/text /text\n"
     );
     let main = context(&world, "context", &[("Dockerfile", &text), ("a", "wrong")]);
