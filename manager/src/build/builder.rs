@@ -20,10 +20,11 @@ use super::sources::{Source, Tree};
 use super::stages::{Base, Given, Origin, Plan, Stage};
 use super::state::{Act, Copy, Run, State, Unpack};
 use super::workshop::{Layer, Workshop, apart, give_exact_modes};
-use crate::cli::{BuildArgs, Entitlement, PullWhen, RegistryArgs};
+use crate::cli::{BuildArgs, Entitlement, NetworkChoice, PullWhen, RegistryArgs};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::image;
+use crate::network::Mode;
 use crate::new_image::{NewImage, history};
 use crate::proxy;
 use crate::pull::Called;
@@ -226,15 +227,10 @@ impl Builder<'_> {
     }
 
     fn run(&self, at: usize, run: &Run, document: &Value, stand: &Stand) -> Result<Image> {
-        if run.insecure && !self.args.allow.contains(&Entitlement::Insecure) {
-            return Err(Error::Rejected {
-                message: "security.insecure is not allowed".to_owned(),
-                hint: Some("`--allow security.insecure` allows it".to_owned()),
-            });
-        }
+        let network = self.runner.network(run)?;
+        self.check_allowed(run, network.as_ref())?;
         let files = self.named(at, run)?;
         let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
-        let network = self.runner.network(run)?;
         let around = Surroundings { network: network.as_ref(), hosts: &self.args.add_host };
         let digest = cache::of_run(document, run, around, &digests, self.epoch);
         let key = Key { stage: at, digest };
@@ -268,6 +264,26 @@ impl Builder<'_> {
         set_mask(&before);
         let layer = layer?;
         self.keep(new, &key, document, stand, layer, by)
+    }
+
+    /// That the command line allows a command what takes it out of its confinement: the Dockerfile may be anybody's.
+    fn check_allowed(&self, run: &Run, network: Option<&NetworkChoice>) -> Result<()> {
+        let is_of_host = |network: Option<&NetworkChoice>| {
+            network.is_some_and(|choice| choice.mode == Mode::Host)
+        };
+        let reaches_host = is_of_host(network) && !is_of_host(self.args.network.as_ref());
+        for (entitlement, is_asked, name) in [
+            (Entitlement::Insecure, run.insecure, "security.insecure"),
+            (Entitlement::HostNetwork, reaches_host, "network.host"),
+        ] {
+            if is_asked && !self.args.allow.contains(&entitlement) {
+                return Err(Error::Rejected {
+                    message: format!("{name} is not allowed"),
+                    hint: Some(format!("`--allow {name}` allows it")),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The files that each mount of a command names.

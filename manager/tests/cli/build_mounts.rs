@@ -282,5 +282,12 @@ fn privileges_are_given_only_where_they_are_allowed() {
         .collect();
     let sys_admin = 1 << 21;
     assert_eq!([capabilities[0] & sys_admin, capabilities[1] & sys_admin], [sys_admin, 0]);
+    // Nor is the host's network, unless the command line has it for all steps.
+    fs::write(world.path("context/Dockerfile"), dockerfile("RUN --network=host true\n")).unwrap();
+    let refused = build(&world, &["--allow", "security.insecure"], &context).exits(1).stderr();
+    assert!(refused.contains("network.host is not allowed"), "{refused}");
+    assert!(refused.contains("hint: `--allow network.host` allows it"), "{refused}");
+    build(&world, &["--allow", "network.host"], &context).ok();
+    world.nman(["build", "--no-cache", "--network", "host", &context]).ok();
     assert_nothing_left(&world);
 }

@@ -12,7 +12,7 @@ pub enum Entitlement {
     /// RUN --security=insecure: all that a privileged container may
     #[value(name = "security.insecure")]
     Insecure,
-    /// Accepted for compatibility: RUN --network=host needs no permission
+    /// RUN --network=host: the host's own network, also without `--network host`
     #[value(name = "network.host")]
     HostNetwork,
 }
