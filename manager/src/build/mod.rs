@@ -87,7 +87,8 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     if args.push && names.is_empty() {
         return Err(Error::Usage("tag is needed when pushing to registry".to_owned()));
     }
-    let outputs = Outputs::open(&args.output)?;
+    let mut outputs = Outputs::open(&args.output)?;
+    outputs.image |= args.load;
     clear_id_file(args)?;
     let store = Store::open(&settings.root)?;
     let staging = store.stage()?;

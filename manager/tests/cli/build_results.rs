@@ -380,6 +380,13 @@ fn what_scripts_ask_of_dockers_builder_is_done_or_refused_by_its_name() {
         ["--load", "--provenance=false", "--sbom=false", "--compress", "--isolation=default", "-q"];
     let id = build(&world, &accepted, &context).ok().text();
     assert!(id.starts_with("sha256:"), "{id}");
+    // Beside another output, the image is kept only if that is said.
+    let out = world.path("out").display().to_string();
+    build(&world, &["-t", "written", "-o", &out], &context).ok();
+    build(&world, &["-t", "loaded", "--load", "-o", &out], &context).ok();
+    assert!(world.path("out/x").exists());
+    assert_eq!(world.nman(["images", "-q", "--no-trunc", "loaded"]).ok().text(), id);
+    assert_eq!(world.nman(["images", "-q", "written"]).ok().text(), "");
     for flag in ["--provenance=mode=max", "--sbom=true"] {
         let refused = build(&world, &[flag], &context).exits(125).stderr();
         assert!(refused.contains("nothing is attested of an image"), "{refused}");
