@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 /// Raised when the same step makes something else than before.
 const FORM: u32 = 3;
 
+/// The build argument that asks BuildKit for what `--cache-to type=inline` asks for.
+pub(super) const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
+
 /// What a command finds when it reaches out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Surroundings<'a> {

@@ -2,10 +2,12 @@
 //!
 //! Pure. Stages that nothing needs are not built.
 
+use super::cache::INLINE_CACHE;
 use super::dockerfile::{Dockerfile, Fault, Flag, Instruction};
 use crate::cli::{ContextSource, NamedContext};
 use crate::expand::{expand, pairs, split};
 use crate::fields::fields;
+use crate::new_image::SOURCE_DATE_EPOCH;
 use crate::reference::Reference;
 use crate::registry::Platform;
 use crate::suggest::nearest;
@@ -24,6 +26,9 @@ pub const PREDEFINED: [&str; 10] = [
     "ALL_PROXY",
     "all_proxy",
 ];
+
+/// Arguments that tell the builder something, whether the file declares them or not.
+const OF_BUILDER: [&str; 2] = [SOURCE_DATE_EPOCH, INLINE_CACHE];
 
 /// What a stage stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,9 +159,8 @@ impl Plan {
         };
         let names = given.args.keys().map(String::as_str);
         names
-            .filter(|name| {
-                !self.globals.contains_key(*name) && !PREDEFINED.contains(name) && !declared(name)
-            })
+            .filter(|name| !PREDEFINED.contains(name) && !OF_BUILDER.contains(name))
+            .filter(|name| !self.globals.contains_key(*name) && !declared(name))
             .collect()
     }
 

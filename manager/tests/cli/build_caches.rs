@@ -182,6 +182,12 @@ fn an_image_has_its_steps_with_it() {
         Capture::of("grep").args(words).run().code() == 0
     };
     assert!(has_steps(&archive) && !has_steps(&archive.replace("app", "above")));
+    // As BuildKit is asked for it, too.
+    let argument = ["-t", "above", "--build-arg", "BUILDKIT_INLINE_CACHE=1"];
+    let said = build(&world, &argument, &above).ok().stderr();
+    assert!(!said.contains("consumed"), "{said}");
+    world.nman(["save", "-o", &archive.replace("app", "asked"), "above"]).ok();
+    assert!(has_steps(&archive.replace("app", "asked")));
 
     // An image that is here will do, and no registry is asked for what it has.
     drop(registry);

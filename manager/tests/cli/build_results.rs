@@ -405,3 +405,35 @@ fn what_scripts_ask_of_dockers_builder_is_done_or_refused_by_its_name() {
     world.nman(["volume", "rm", "kept"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn the_time_that_everything_is_to_have_is_a_variable_and_a_build_argument() {
+    let world = World::new();
+    let text = dockerfile("ARG SOURCE_DATE_EPOCH\nRUN echo \"<$SOURCE_DATE_EPOCH>\" > /epoch\n");
+    let root = context(&world, "context", &[("Dockerfile", &text)]);
+    let dated = |options: &[&str]| {
+        let options = [&["-t", "dated"], options].concat();
+        let built = command(&world, &options, &root).env("SOURCE_DATE_EPOCH", "1000000000").run();
+        let said = built.ok().stderr();
+        assert!(!said.contains("consumed"), "{said}");
+        let created = world.nman(["image", "inspect", "-f", "{{.Created}}", "dated"]).ok().text();
+        (shell(&world, "dated", "cat /epoch; stat -c %Y /epoch"), created)
+    };
+    let (said, created) = dated(&[]);
+    assert_eq!(said, "<1000000000>\n1000000000\n");
+    assert!(created.starts_with("2001-09-09T01:46:40"), "{created}");
+    let (said, created) = dated(&["--build-arg", "SOURCE_DATE_EPOCH=86400"]);
+    assert_eq!(said, "<86400>\n86400\n");
+    assert!(created.starts_with("1970-01-02T00:00:00"), "{created}");
+    let (_, created) = dated(&["--build-arg", "SOURCE_DATE_EPOCH="]);
+    assert!(created > "2020".to_owned(), "{created}");
+    fs::write(
+        world.path("context/Dockerfile"),
+        dockerfile("RUN echo \"<$SOURCE_DATE_EPOCH>\" > /epoch\n"),
+    )
+    .unwrap();
+    assert_eq!(dated(&[]).0, "<>\n1000000000\n");
+    let refused = build(&world, &["--build-arg", "SOURCE_DATE_EPOCH=x"], &root).exits(1).stderr();
+    assert!(refused.contains("SOURCE_DATE_EPOCH is `x`, not a number"), "{refused}");
+    assert_nothing_left(&world);
+}
