@@ -148,6 +148,13 @@ fn files_of_keys_are_forwarded_by_an_agent_that_ends_with_the_build() {
     let named = format!("default={key}");
     build(&world, &["-t", "keys", "--ssh", &named], &context).ok();
     assert_eq!(shell(&world, "keys", "cat /keys"), public);
+    // Also where the path of its socket does not fit into an address.
+    let long = world.path(&format!("{}/root", "long".repeat(25)));
+    let there = |args: &[&str]| world.command(args).env("NMAN_ROOT", &long).run().ok();
+    there(&["load", "-i", &world.path("image.tar").display().to_string()]);
+    there(&["build", "--network", "none", "-t", "keys", "--ssh", &named, &context]);
+    let said = there(&["run", "--rm", "--network", "none", "keys", "cat", "/keys"]).stdout();
+    assert_eq!(said, public);
     // Killed at any time, it leaves none.
     let sleeping = dockerfile("RUN --mount=type=ssh sleep 1000\n");
     fs::write(world.path("context/Dockerfile"), sleeping).unwrap();
