@@ -416,17 +416,20 @@ fn the_time_that_everything_is_to_have_is_a_variable_and_a_build_argument() {
         let built = command(&world, &options, &root).env("SOURCE_DATE_EPOCH", "1000000000").run();
         let said = built.ok().stderr();
         assert!(!said.contains("consumed"), "{said}");
-        let created = world.nman(["image", "inspect", "-f", "{{.Created}}", "dated"]).ok().text();
+        let archive = world.path("dated.tar").display().to_string();
+        world.nman(["save", "-o", &archive, "dated"]).ok();
+        let words = ["-ao", "\"created\":\"[-0-9T:]*", &archive];
+        let created = Capture::of("grep").args(words).run().ok().stdout();
         (shell(&world, "dated", "cat /epoch; stat -c %Y /epoch"), created)
     };
     let (said, created) = dated(&[]);
     assert_eq!(said, "<1000000000>\n1000000000\n");
-    assert!(created.starts_with("2001-09-09T01:46:40"), "{created}");
+    assert!(created.contains("2001-09-09T01:46:40"), "{created}");
     let (said, created) = dated(&["--build-arg", "SOURCE_DATE_EPOCH=86400"]);
     assert_eq!(said, "<86400>\n86400\n");
-    assert!(created.starts_with("1970-01-02T00:00:00"), "{created}");
-    let (_, created) = dated(&["--build-arg", "SOURCE_DATE_EPOCH="]);
-    assert!(created > "2020".to_owned(), "{created}");
+    assert!(created.contains("1970-01-02T00:00:00"), "{created}");
+    let (said, _) = dated(&["--build-arg", "SOURCE_DATE_EPOCH="]);
+    assert!(said.starts_with("<>\n") && said != "<>\n1000000000\n", "{said}");
     fs::write(
         world.path("context/Dockerfile"),
         dockerfile("RUN echo \"<$SOURCE_DATE_EPOCH>\" > /epoch\n"),
