@@ -4,6 +4,7 @@
 //! directory and follows no link (class I of the attack classes). Nothing of the container's image is run, and what changes
 //! meanwhile can make a copy fail, but cannot lead it out of either tree.
 
+pub(crate) mod attributes;
 mod content;
 pub(crate) mod place;
 pub(crate) mod tree;

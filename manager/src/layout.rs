@@ -5,6 +5,7 @@ use std::io::Read;
 use bundle::digest::Digest;
 use bundle::layout::Layout;
 use oci_spec::image::{Descriptor, MediaType};
+use serde_json::Value;
 
 use crate::cli::InLayout;
 use crate::registry::{Document, Error, Registry};
@@ -24,9 +25,22 @@ pub(crate) fn find(layout: &Layout, what: &InLayout) -> Result<Descriptor, Error
             let index = layout.index().map_err(invalid)?;
             let is_it = |one: &&Descriptor| one.digest().to_string() == digest.as_str();
             let found = index.manifests().iter().find(is_it).cloned();
-            found.ok_or_else(|| invalid(format!("nothing in it has the digest `{digest}`")))
+            found.map_or_else(|| unlisted(layout, digest), Ok)
         }
     }
+}
+
+/// What only another index of the layout names, or nothing: a blob that says itself what it is.
+fn unlisted(layout: &Layout, digest: &Digest) -> Result<Descriptor, Error> {
+    let length = std::fs::metadata(layout.blob_path(digest)).map(|blob| blob.len());
+    let length = length.map_err(|_| invalid(format!("nothing in it has the digest `{digest}`")))?;
+    let one = |media_type| Descriptor::new(media_type, length, digest);
+    let content: Value = layout.read_json(&one(MediaType::ImageManifest)).map_err(invalid)?;
+    Ok(one(match content["mediaType"].as_str() {
+        Some(text) => MediaType::from(text),
+        None if content["manifests"].is_array() => MediaType::ImageIndex,
+        None => MediaType::ImageManifest,
+    }))
 }
 
 impl Registry for Layout {

@@ -17,6 +17,7 @@ use bundle::{image, layer};
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -120,11 +121,19 @@ impl<'a> NewImage<'a> {
     }
 }
 
+/// The variable that says what time everything that is made is to have.
+pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// The time that SOURCE_DATE_EPOCH asks for, in seconds since 1970.
 pub(crate) fn source_date_epoch() -> Result<Option<i64>> {
-    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else {
+    std::env::var_os(SOURCE_DATE_EPOCH).map_or(Ok(None), |text| epoch(&text))
+}
+
+/// The time that a value of SOURCE_DATE_EPOCH asks for; an empty one asks for none.
+pub(crate) fn epoch(text: &OsStr) -> Result<Option<i64>> {
+    if text.is_empty() {
         return Ok(None);
-    };
+    }
     let parsed = text.to_str().and_then(|text| text.parse().ok());
     let shown = text.display();
     parsed.map(Some).ok_or_else(|| {

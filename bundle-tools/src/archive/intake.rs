@@ -33,6 +33,16 @@ enum Member {
     Link(Vec<u8>),
 }
 
+impl Member {
+    /// Where it leads to, if it is a link.
+    fn target(&self) -> &[u8] {
+        match self {
+            Self::Blob(..) => &[],
+            Self::Link(target) => target,
+        }
+    }
+}
+
 impl<'l> Intake<'l> {
     pub(super) fn read(
         archive: impl Read + Send,
@@ -43,7 +53,7 @@ impl<'l> Intake<'l> {
         let stream = stream.map_err(stream_failure)?;
         let mut tar = TarReader::new(stream, HeaderLimits::default());
         let mut intake = Self { layout, members: HashMap::new(), new: BTreeSet::new() };
-        let mut entries = 0;
+        let (mut entries, mut remembered) = (0, 0);
         while let Some(entry) = tar.next().map_err(tar_failure)? {
             entries += 1;
             if entries > limits.entries {
@@ -52,6 +62,11 @@ impl<'l> Intake<'l> {
             let name =
                 layer::clean(&entry.name, limits.depth).map_err(|e| Error::unreadable(&e))?;
             if let Some(member) = intake.member(&entry, &name, &mut tar)? {
+                remembered += layer::weight(&name) + member.target().len();
+                if remembered > limits.paths {
+                    let why = "the names of its members need too much memory";
+                    return Err(Error::invalid(why));
+                }
                 intake.members.insert(name, member);
             }
         }

@@ -7,7 +7,7 @@ use crate::{
     digest::Digest,
     image::Builder,
     layer::{Compression, PackOptions},
-    layout::Error as LayoutError,
+    layout::{Document, Error as LayoutError},
     tarball::{Entry, Kind, TarWriter, Timespec},
 };
 
@@ -62,21 +62,24 @@ fn blobs(layout: &Layout) -> usize {
     fs::read_dir(layout.path().join("blobs/sha256")).unwrap().count()
 }
 
+fn entry(name: &str, kind: Kind, size: usize) -> Entry {
+    Entry {
+        name: name.as_bytes().to_vec(),
+        kind,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Timespec::default(),
+        size: size as u64,
+        xattrs: Vec::new(),
+        extents: None,
+    }
+}
+
 fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = TarWriter::new(Vec::new());
     for (name, data) in members {
-        let entry = Entry {
-            name: name.as_bytes().to_vec(),
-            kind: Kind::File,
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            mtime: Timespec::default(),
-            size: data.len() as u64,
-            xattrs: Vec::new(),
-            extents: None,
-        };
-        writer.append(&entry, *data).unwrap();
+        writer.append(&entry(name, Kind::File, data.len()), *data).unwrap();
     }
     writer.finish().unwrap()
 }
@@ -157,17 +160,6 @@ fn a_docker_archive_may_link_a_layer_and_compress_it() {
     let manifest =
         r#"[{"Config":"c.json","RepoTags":["a:1","b:2"],"Layers":["1/layer.tar","2/layer.tar"]}]"#;
     let mut writer = TarWriter::new(Vec::new());
-    let entry = |name: &str, kind: Kind, size: usize| Entry {
-        name: name.as_bytes().to_vec(),
-        kind,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: Timespec::default(),
-        size: size as u64,
-        xattrs: Vec::new(),
-        extents: None,
-    };
     writer.append(&entry("1/layer.tar", Kind::File, zipped.len()), &zipped[..]).unwrap();
     let link = Kind::Symlink(b"../1/layer.tar".to_vec());
     writer.append(&entry("2/layer.tar", link, 0), std::io::empty()).unwrap();
@@ -289,10 +281,42 @@ fn an_index_goes_with_its_images_and_a_name_is_in_a_layout_once() {
     place(&source, std::slice::from_ref(&one), &target).unwrap();
     let digest = one.manifest.digest();
     assert_eq!(names(), ["1", "2"].map(|tag| (tag.to_owned(), digest.clone())));
+    // What an interrupted copy of the layout has left of a blob is made whole.
+    for blob in fs::read_dir(fixture.path("placed/blobs/sha256")).unwrap() {
+        fs::write(blob.unwrap().path(), "cut").unwrap();
+    }
+    place(&source, std::slice::from_ref(&one), &target).unwrap();
+    let Document::Manifest(manifest) = target.document(&one.manifest).unwrap() else { panic!() };
+    for blob in manifest.layers().iter().chain([manifest.config()]) {
+        std::io::copy(&mut target.blob(blob).unwrap(), &mut std::io::sink()).unwrap();
+    }
     // Without a name it is there once.
     let nameless = Outgoing { names: Vec::new(), ..one };
     for _ in 0..2 {
         place(&source, std::slice::from_ref(&nameless), &target).unwrap();
         assert_eq!(target.index().unwrap().manifests().len(), 3);
+    }
+}
+
+#[test]
+fn members_of_which_there_are_too_many_to_be_remembered_are_refused() {
+    let fixture = Fixture::new();
+    let names: Vec<String> = (0..100).map(|at| format!("{at}/{}", "x".repeat(90))).collect();
+    let members: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let mut writer = TarWriter::new(Vec::new());
+    for at in 0..100 {
+        let link = Kind::Symlink(vec![b'y'; 90]);
+        writer.append(&entry(&format!("link-{at}"), link, 0), std::io::empty()).unwrap();
+    }
+    let links = writer.finish().unwrap();
+    let target = fixture.target();
+    for archive in [tar(&members), links] {
+        let refused = |paths| {
+            let limits = Limits { paths, ..Limits::default() };
+            load(&archive[..], &target, &limits).unwrap_err().to_string()
+        };
+        assert!(refused(10_000).contains("need too much memory"), "{}", refused(10_000));
+        assert!(!refused(30_000).contains("need too much memory"), "{}", refused(30_000));
+        assert_eq!(blobs(&target), 0);
     }
 }

@@ -33,6 +33,7 @@ pub use tree::is_of_kernel;
 pub(crate) use compression::{fits_a_layer, peek};
 pub(crate) use name::clean;
 pub(crate) use stream::Decoded;
+pub(crate) use unpack::weight;
 
 use crate::{
     digest::{DiffId, Mismatch},

@@ -128,7 +128,7 @@ pub struct Limits {
     /// Bytes of all extended attributes of one entry, as they stand in the archive.
     pub xattrs: usize,
     /// Bytes of memory for what has to be remembered to the end: the paths of directories and of whiteouts, and of everything where
-    /// whiteouts are [applied](Whiteouts::Apply).
+    /// whiteouts are [applied](Whiteouts::Apply). Of an archive of images, the names of its members.
     pub paths: usize,
 }
 

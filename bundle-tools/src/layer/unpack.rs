@@ -384,7 +384,7 @@ impl<'o> Unpacker<'o> {
 const MOST_TOLD: usize = 1 << 20;
 
 /// About how many bytes of memory a remembered path takes.
-fn weight(path: &[u8]) -> usize {
+pub(crate) fn weight(path: &[u8]) -> usize {
     path.len() + 64
 }
 

@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Layout};
+use super::{Error, Layout, has_length};
 use crate::digest::{Check, Digest, Expected};
 
 /// A blob that is being written. Dropped without a [`commit`](Self::commit), it leaves nothing behind.
@@ -61,7 +61,7 @@ impl BlobWriter {
 
     fn link(&mut self, path: &Path, size: u64) -> io::Result<()> {
         // One that is there has the same content, unless a crash cut it off.
-        if fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == size) {
+        if has_length(path, size) {
             return Ok(());
         }
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o644))?;

@@ -2,6 +2,7 @@
 
 use super::agent::Forwarding;
 use super::cache::export::Step;
+use super::cache::history::spelled;
 use super::cache::import::Caches;
 use super::cache::{self, Surroundings};
 use super::context::{self, Context};
@@ -19,10 +20,11 @@ use super::sources::{Source, Tree};
 use super::stages::{Base, Given, Origin, Plan, Stage};
 use super::state::{Act, Copy, Run, State, Unpack};
 use super::workshop::{Layer, Workshop, apart, give_exact_modes};
-use crate::cli::{BuildArgs, Entitlement, PullWhen, RegistryArgs};
+use crate::cli::{BuildArgs, Entitlement, NetworkChoice, PullWhen, RegistryArgs};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::image;
+use crate::network::Mode;
 use crate::new_image::{NewImage, history};
 use crate::proxy;
 use crate::pull::Called;
@@ -207,56 +209,32 @@ impl Builder<'_> {
         // What it stands on, before the instruction has changed anything.
         let act = state.apply(step).map_err(Error::refusal)?;
         let document = &state.document;
-        let (by, image) = match act {
+        let image = match act {
             Act::Nothing | Act::Configured => {
                 let created = document["created"].as_str().unwrap_or_default().to_owned();
                 let entry = history(&created, &step.text(), None, true);
                 note(&mut state.document, entry);
                 return Ok(());
             }
-            Act::Run(run) => {
-                let by = spelled(&run);
-                let image = self.run(at, &run, document, stand, &by)?;
-                (by, image)
-            }
-            Act::Copy(copy) => {
-                let by = step.text();
-                let image = self.copy(at, &copy, document, stand, &by)?;
-                (by, image)
-            }
-            Act::Directory(path) => {
-                let by = step.text();
-                let image = self.directory(at, &path, document, stand, &by)?;
-                (by, image)
-            }
+            Act::Run(run) => self.run(at, &run, document, stand)?,
+            Act::Copy(copy) => self.copy(at, &copy, document, stand, &step.text())?,
+            Act::Directory(path) => self.directory(at, &path, document, stand, &step.text())?,
         };
-        debug_assert!(!by.is_empty());
         self.report.made(&image.id);
         state.document = self.store.config_document(&image)?;
         stand.image = Some(image);
         Ok(())
     }
 
-    fn run(
-        &self,
-        at: usize,
-        run: &Run,
-        document: &Value,
-        stand: &Stand,
-        by: &str,
-    ) -> Result<Image> {
-        if run.insecure && !self.args.allow.contains(&Entitlement::Insecure) {
-            return Err(Error::Rejected {
-                message: "security.insecure is not allowed".to_owned(),
-                hint: Some("`--allow security.insecure` allows it".to_owned()),
-            });
-        }
+    fn run(&self, at: usize, run: &Run, document: &Value, stand: &Stand) -> Result<Image> {
+        let network = self.runner.network(run)?;
+        self.check_allowed(run, network.as_ref())?;
         let files = self.named(at, run)?;
         let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
-        let network = self.runner.network(run)?;
         let around = Surroundings { network: network.as_ref(), hosts: &self.args.add_host };
         let digest = cache::of_run(document, run, around, &digests, self.epoch);
         let key = Key { stage: at, digest };
+        let by = &spelled(run, around);
         if let Some(found) = self.cached(&key, stand, self.told(run, document, stand, by))? {
             return Ok(found);
         }
@@ -286,6 +264,26 @@ impl Builder<'_> {
         set_mask(&before);
         let layer = layer?;
         self.keep(new, &key, document, stand, layer, by)
+    }
+
+    /// That the command line allows a command what takes it out of its confinement: the Dockerfile may be anybody's.
+    fn check_allowed(&self, run: &Run, network: Option<&NetworkChoice>) -> Result<()> {
+        let is_of_host = |network: Option<&NetworkChoice>| {
+            network.is_some_and(|choice| choice.mode == Mode::Host)
+        };
+        let reaches_host = is_of_host(network) && !is_of_host(self.args.network.as_ref());
+        for (entitlement, is_asked, name) in [
+            (Entitlement::Insecure, run.insecure, "security.insecure"),
+            (Entitlement::HostNetwork, reaches_host, "network.host"),
+        ] {
+            if is_asked && !self.args.allow.contains(&entitlement) {
+                return Err(Error::Rejected {
+                    message: format!("{name} is not allowed"),
+                    hint: Some(format!("`--allow {name}` allows it")),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The files that each mount of a command names.
@@ -413,7 +411,10 @@ impl Builder<'_> {
                     files::copy(&here.root, &sources, copy, default)?;
                     let layer = self.workshop.pack(&new, &here, self.epoch)?;
                     self.workshop.clear(here)?;
-                    self.check_unchanged(&tree, copy, &own_digests)?;
+                    // Of layers nobody can change anything meanwhile.
+                    if let From::Files(_) = from {
+                        self.check_unchanged(&tree, copy, &own_digests)?;
+                    }
                     self.keep(new, &key, document, stand, layer, by)?
                 }
             };
@@ -567,12 +568,4 @@ fn check_count(sources: &[Source], copy: &Copy) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// RUN as the history has it: with the arguments that it was given, and the command as it was called.
-fn spelled(run: &Run) -> String {
-    let args: Vec<String> =
-        run.args.iter().map(|(name, value)| format!("{name}={value} ")).collect();
-    let count = if args.is_empty() { String::new() } else { format!("|{} ", args.len()) };
-    format!("RUN {count}{}{}", args.concat(), run.words.join(" "))
 }

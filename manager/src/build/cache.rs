@@ -17,7 +17,10 @@ use bundle::digest::Digest;
 use serde_json::{Value, json};
 
 /// Raised when the same step makes something else than before.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
+
+/// The build argument that asks BuildKit for what `--cache-to type=inline` asks for.
+pub(super) const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 
 /// What a command finds when it reaches out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,6 +96,7 @@ mod tests {
         let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Run {
             words: vec![word.to_owned()],
+            is_shell: false,
             args: args.collect(),
             proxies: BTreeMap::new(),
             network: None,

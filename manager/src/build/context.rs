@@ -193,7 +193,7 @@ fn remote(
         return Ok(None);
     }
     if let Some(repository) = Repository::of_context(&text) {
-        let directory = workshop.emptied(name, 0o700)?;
+        let directory = workshop.emptied(name, 0o755)?;
         fetcher.check_out(&repository, false, &directory)?;
         let root = open_root(&directory)?;
         let below = repository.directory.trim_matches('/');
@@ -224,7 +224,7 @@ fn unpacked(
     read.map_err(Error::system(format!("read {shown}")))?;
     let is_archive = looks_like_an_archive(&head);
     let all = Cursor::new(head).chain(stream);
-    let root = open_root(&workshop.emptied(name, 0o700)?)?;
+    let root = open_root(&workshop.emptied(name, 0o755)?)?;
     if !is_archive {
         return Ok(Streamed::Text(root, limited(all, shown)?));
     }

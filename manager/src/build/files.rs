@@ -7,7 +7,7 @@ use super::sources::{Source, SourceKind};
 use super::state::{Copy, Unpack};
 use crate::bundle::rootfs::Rootfs;
 use crate::cp::place::{Place, Root};
-use crate::cp::tree::{Copier, Owners};
+use crate::cp::tree::{Copier, Fault, Owners};
 use crate::create;
 use crate::error::{Error, Result};
 use bundle::layer::{self, Accepted, Limits, Options, OwnerMap, Whiteouts};
@@ -73,6 +73,20 @@ fn owners(root: &Rootfs, wish: &Copy, default: Default) -> Result<Owners> {
     Ok(Owners::One(identity.uid, identity.gid))
 }
 
+impl Source {
+    /// Copies what is in it, a directory, into one that was made for it.
+    pub(super) fn merge_as(
+        &self,
+        copier: &mut Copier<'_>,
+        there: &Place,
+    ) -> std::result::Result<(), Fault> {
+        match self.kind {
+            SourceKind::Root => copier.merge_plain(&self.place, there),
+            _ => copier.merge_as(&self.place, there),
+        }
+    }
+}
+
 struct Copied<'a> {
     root: &'a Rootfs,
     source: &'a Source,
@@ -96,7 +110,7 @@ impl Copied<'_> {
         let mut copier = self.copier();
         let copied = match keeps_look {
             true => copier.merge(&self.source.place, &there),
-            false => copier.merge_as(&self.source.place, &there),
+            false => self.source.merge_as(&mut copier, &there),
         };
         copied.map_err(|fault| fault.explain(&self.source.name, target.path))
     }

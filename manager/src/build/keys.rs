@@ -5,6 +5,7 @@
 
 use crate::cli::{AgentPlace, BuildAgent};
 use crate::error::{Error, Result};
+use crate::socket::Address;
 use crate::store::Staging;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -25,7 +26,7 @@ pub(super) struct Agents<'a> {
 /// An agent of the build's own.
 struct Own {
     keeper: Child,
-    socket: PathBuf,
+    socket: Address,
 }
 
 impl<'a> Agents<'a> {
@@ -38,7 +39,9 @@ impl<'a> Agents<'a> {
             if let AgentPlace::Keys(files) = agent.place()?
                 && is_first
             {
-                let socket = staging.path(&format!("keys-{at}"));
+                let path = staging.path(&format!("keys-{at}"));
+                // Of any length: neither `ssh-agent` nor `ssh` goes round the limit of a socket's address.
+                let socket = Address::of(&path).map_err(Error::io("listen at", &path))?;
                 own.insert(agent.id.as_str(), Own::start(&files, socket)?);
             }
         }
@@ -48,19 +51,19 @@ impl<'a> Agents<'a> {
     /// Where the agent of this id listens; nothing, if none was asked for.
     pub(super) fn socket(&self, id: &str) -> Result<Option<PathBuf>> {
         if let Some(own) = self.own.get(id) {
-            return Ok(Some(own.socket.clone()));
+            return Ok(Some(own.socket.path().to_owned()));
         }
         self.asked.iter().find(|agent| agent.id == id).map(BuildAgent::socket).transpose()
     }
 }
 
 impl Own {
-    fn start(files: &[PathBuf], socket: PathBuf) -> Result<Self> {
+    fn start(files: &[PathBuf], socket: Address) -> Result<Self> {
         let absolute = |file: &PathBuf| std::path::absolute(file).map_err(Error::io("find", file));
         let files: Vec<PathBuf> = files.iter().map(absolute).collect::<Result<_>>()?;
         let keeper = Command::new("ssh-agent")
             .arg("-a")
-            .arg(&socket)
+            .arg(socket.path())
             .args(["sh", "-c", KEEPER, "sh"])
             .args(&files)
             .stdin(Stdio::piped())

@@ -53,7 +53,7 @@ use crate::cli::{
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
-use crate::new_image::{NewImage, source_date_epoch};
+use crate::new_image::{self, NewImage, SOURCE_DATE_EPOCH, source_date_epoch};
 use crate::pull::Called;
 use crate::reference::Reference;
 use crate::registry::Platform;
@@ -87,7 +87,8 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     if args.push && names.is_empty() {
         return Err(Error::Usage("tag is needed when pushing to registry".to_owned()));
     }
-    let outputs = Outputs::open(&args.output)?;
+    let mut outputs = Outputs::open(&args.output)?;
+    outputs.image |= args.load;
     clear_id_file(args)?;
     let store = Store::open(&settings.root)?;
     let staging = store.stage()?;
@@ -127,7 +128,7 @@ fn carry_out(
     names: &[Reference],
     mut outputs: Outputs,
 ) -> Result<String> {
-    let epoch = source_date_epoch()?;
+    let epoch = epoch(args)?;
     let results = Results::plan(workshop.store, args, names, &outputs)?;
     let agents = &Agents::start(&args.ssh, workshop.staging)?;
     let fetcher = &Fetcher { tls: &args.tls, agent: agents.socket("default")? };
@@ -185,7 +186,7 @@ impl Work<'_> {
     /// Builds all stages that are needed for a platform; what the last has come to.
     fn stages(&self, platform: &Option<Platform>) -> Result<(Stand, Steps)> {
         let &Self { settings, args, workshop, context, contexts, epoch, quiet, .. } = self;
-        let given = given(args, platform.clone());
+        let given = given(args, platform.clone(), epoch);
         let plan =
             stages::plan(self.file, &given).map_err(|fault| fault_in(&context.name, fault))?;
         let (store, session) = (workshop.store, workshop.staging.name());
@@ -272,12 +273,23 @@ fn named_contexts(
     args.build_context.iter().enumerate().map(open).collect()
 }
 
-fn given(args: &BuildArgs, platform: Option<Platform>) -> Given {
+/// The time that everything is to have: that of the build argument, or else of the variable.
+fn epoch(args: &BuildArgs) -> Result<Option<i64>> {
+    let mut given = args.build_arg.iter().rev().filter(|(name, _)| name == SOURCE_DATE_EPOCH);
+    match given.find_map(|(_, value)| value.as_ref()) {
+        Some(text) => new_image::epoch(text.as_ref()),
+        None => source_date_epoch(),
+    }
+}
+
+fn given(args: &BuildArgs, platform: Option<Platform>, epoch: Option<i64>) -> Given {
     // One that is passed on, and that we have not, is not given.
     let pairs =
         args.build_arg.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    // What commands make is to have the same time.
+    let epoch = epoch.map(|seconds| (SOURCE_DATE_EPOCH.to_owned(), seconds.to_string()));
     Given {
-        args: pairs.collect(),
+        args: epoch.into_iter().chain(pairs).collect(),
         target: args.target.clone(),
         platform,
         contexts: args.build_context.clone(),

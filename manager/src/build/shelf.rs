@@ -256,7 +256,7 @@ impl Layout<'_> {
         let keep = Box::new(move |path: &[u8]| entries.contains_key(path));
         let mut copier = Copier::for_build(Owners::One(0, 0), None, keep);
         let (copied, path) = if source.is_directory() {
-            (copier.merge_as(&source.place, &there), directory.clone())
+            (source.merge_as(&mut copier, &there), directory.clone())
         } else {
             let opened = there.open_directory();
             let opened = opened.map_err(Error::io("open", &directory))?;

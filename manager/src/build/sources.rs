@@ -4,8 +4,8 @@
 //! Links within a directory that is copied are copied, not followed.
 
 use super::ignore::{Ignore, Selection};
+use crate::cp::attributes::xattrs;
 use crate::cp::place::{Found, Place, Root};
-use crate::cp::tree::xattrs;
 use crate::error::{Error, Result};
 use crate::path;
 use crate::pattern;
@@ -55,6 +55,8 @@ pub(super) struct Source {
 pub(super) enum SourceKind {
     /// A path in a tree.
     Path,
+    /// The root of a context. Where a context lies, and how that place looks, is not what it is.
+    Root,
     /// A directory of which some files are copied with the directories that lead to them (`--parents`).
     WithParents,
     /// A file that was fetched from elsewhere.
@@ -224,7 +226,14 @@ impl Tree<'_> {
             }
         }
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(Some(Source { name, place, entries, kind: SourceKind::Path, identity: None }))
+        let is_root = place.found == Found::Directory && self.is_root(&real);
+        let kind = if is_root { SourceKind::Root } else { SourceKind::Path };
+        Ok(Some(Source { name, place, entries, kind, identity: None }))
+    }
+
+    /// Whether the directory at a path without links is the root of a context.
+    fn is_root(&self, real: &str) -> bool {
+        self.ignore.is_some() && real.is_empty()
     }
 
     fn keeps(&self, path: &str) -> bool {
@@ -261,8 +270,12 @@ impl Tree<'_> {
         entries: &mut BTreeMap<Vec<u8>, Digest>,
     ) -> Result<()> {
         let top = place.open_directory().map_err(self.fault(&place.name))?;
-        let mut levels = vec![self.level(top, Vec::new())?];
-        entries.insert(Vec::new(), levels[0].digest.clone());
+        let mut first = self.level(top, Vec::new())?;
+        if self.is_root(real) {
+            first.digest = Digest::of(b"the root of a context");
+        }
+        entries.insert(Vec::new(), first.digest.clone());
+        let mut levels = vec![first];
         while let Some(level) = levels.last_mut() {
             let Some(name) = level.names.pop() else {
                 levels.pop();

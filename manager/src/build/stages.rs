@@ -2,10 +2,13 @@
 //!
 //! Pure. Stages that nothing needs are not built.
 
+use super::cache::INLINE_CACHE;
 use super::dockerfile::{Dockerfile, Fault, Flag, Instruction};
 use crate::cli::{ContextSource, NamedContext};
 use crate::expand::{expand, pairs, split};
 use crate::fields::fields;
+use crate::new_image::SOURCE_DATE_EPOCH;
+use crate::reference::Reference;
 use crate::registry::Platform;
 use crate::suggest::nearest;
 use std::collections::BTreeMap;
@@ -23,6 +26,9 @@ pub const PREDEFINED: [&str; 10] = [
     "ALL_PROXY",
     "all_proxy",
 ];
+
+/// Arguments that tell the builder something, whether the file declares them or not.
+const OF_BUILDER: [&str; 2] = [SOURCE_DATE_EPOCH, INLINE_CACHE];
 
 /// What a stage stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,14 +101,20 @@ pub struct Given {
 impl Given {
     /// What a name means that was given; the last one counts.
     fn context(&self, name: &str) -> Option<Origin> {
-        let at =
-            self.contexts.iter().rposition(|context| context.name.eq_ignore_ascii_case(name))?;
+        let at = self.contexts.iter().rposition(|context| is_same_name(&context.name, name))?;
         Some(match &self.contexts[at].source {
             ContextSource::Image(image) => Origin::Image(image.clone()),
             ContextSource::Layout { text, .. } => Origin::Image(text.clone()),
             ContextSource::Files(_) => Origin::Context(at),
         })
     }
+}
+
+/// Whether two names mean one thing: whatever the case of their letters, or as names of images, of which `base`, `base:latest` and
+/// `docker.io/library/base` are one.
+fn is_same_name(one: &str, other: &str) -> bool {
+    let image = |name: &str| name.parse::<Reference>().ok();
+    one.eq_ignore_ascii_case(other) || image(one).is_some_and(|one| image(other) == Some(one))
 }
 
 /// Plans the stages.
@@ -147,9 +159,8 @@ impl Plan {
         };
         let names = given.args.keys().map(String::as_str);
         names
-            .filter(|name| {
-                !self.globals.contains_key(*name) && !PREDEFINED.contains(name) && !declared(name)
-            })
+            .filter(|name| !PREDEFINED.contains(name) && !OF_BUILDER.contains(name))
+            .filter(|name| !self.globals.contains_key(*name) && !declared(name))
             .collect()
     }
 
@@ -426,6 +437,21 @@ mod tests {
         assert_eq!(plan.origin(2, "Tools", &given), Origin::Context(0));
         assert_eq!(plan.origin(2, "b", &given), Origin::Image("b".to_owned()));
         assert_eq!(plan.origin(2, "0", &given), Origin::Stage(0));
+        for name in ["base:latest", "docker.io/library/base", "index.docker.io/base:latest"] {
+            assert_eq!(
+                planned(&format!("FROM {name}"), &given).unwrap().stages[0].base,
+                image("other:1")
+            );
+        }
+        for name in ["base:2", "team/base", "localhost:5000/base"] {
+            assert_eq!(
+                planned(&format!("FROM {name}"), &given).unwrap().stages[0].base,
+                image(name)
+            );
+        }
+        let contexts = vec!["docker.io/library/x:latest=dir".parse().unwrap()];
+        let full = Given { contexts, ..Given::default() };
+        assert_eq!(planned("FROM a", &full).unwrap().origin(0, "x", &full), Origin::Context(0));
         let plan = planned("FROM Tools", &given).unwrap();
         assert_eq!(plan.stages[0].base, Base::Context("Tools".to_owned()));
     }

@@ -40,6 +40,8 @@ pub enum Act {
 pub struct Run {
     /// The command.
     pub words: Vec<String>,
+    /// The last of them is what a shell is to do.
+    pub is_shell: bool,
     /// Arguments as variables of its environment.
     pub args: BTreeMap<String, String>,
     /// Proxies that nothing in the Dockerfile declares, and on which nothing depends.
@@ -324,13 +326,15 @@ impl<'p> State<'p> {
             }
         }
         let (words, script) = self.command(step)?;
+        let is_shell = script.is_none() && exec_form(&step.rest)?.is_none();
         let own = |name: &&String| !self.is_variable(name);
         let args = self.args.iter().filter(|(name, _)| own(name)).map(pair).collect();
         let undeclared = |name: &&String| {
             PREDEFINED.contains(&name.as_str()) && !self.args.contains_key(*name) && own(name)
         };
         let proxies = self.given.args.iter().filter(|(name, _)| undeclared(name)).map(pair);
-        Ok(Run { words, args, proxies: proxies.collect(), network, mounts, script, insecure })
+        let proxies = proxies.collect();
+        Ok(Run { words, is_shell, args, proxies, network, mounts, script, insecure })
     }
 
     fn mount(&self, text: &str, agents: usize) -> Result<Mount> {

@@ -101,7 +101,7 @@ pub struct BuildArgs {
     /// Accepted for compatibility: no container of a build stays
     #[arg(long)]
     pub force_rm: bool,
-    /// Accepted for compatibility: the image is in the store anyway
+    /// Keep the image here, also if -o writes its files or the image elsewhere
     #[arg(long)]
     pub load: bool,
     /// Push the image to each registry that -t names, once it is built

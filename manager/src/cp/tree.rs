@@ -4,6 +4,7 @@
 //! through; a directory is never replaced by a file or the other way round. There is no recursion: a tree may be deeper than
 //! the stack.
 
+use super::attributes::{CAPABILITY, xattrs};
 use super::content;
 use super::place::Place;
 use crate::chmod::Chmod;
@@ -105,7 +106,27 @@ struct Level {
     path: Vec<u8>,
     names: Vec<Vec<u8>>,
     /// What the copy is to look like at the end; nothing if it stays as it is.
-    look: Option<Stat>,
+    look: Option<Look>,
+}
+
+/// What a directory is to look like.
+struct Look {
+    stat: Stat,
+    /// Its source's attributes are its, too.
+    has_attributes: bool,
+}
+
+impl Look {
+    const fn of(stat: Stat) -> Self {
+        Self { stat, has_attributes: true }
+    }
+
+    /// That of an ordinary directory, as old as another one.
+    fn plain(mut stat: Stat) -> Self {
+        stat.st_mode = FileType::Directory.as_raw_mode() | 0o755;
+        (stat.st_uid, stat.st_gid) = (0, 0);
+        Self { stat, has_attributes: false }
+    }
 }
 
 impl<'a> Copier<'a> {
@@ -155,21 +176,30 @@ impl<'a> Copier<'a> {
 
     /// Copies what is in the directory `source` into the directory `target`, which keeps its own look.
     pub(crate) fn merge(&mut self, source: &Place, target: &Place) -> Result<()> {
-        self.merge_into(source, target, false)
+        self.merge_into(source, target, |_| None)
     }
 
     /// The same for a directory that was made for it, and is to look like `source`.
     pub(crate) fn merge_as(&mut self, source: &Place, target: &Place) -> Result<()> {
-        self.merge_into(source, target, true)
+        self.merge_into(source, target, |stat| Some(Look::of(stat)))
     }
 
-    fn merge_into(&mut self, source: &Place, target: &Place, is_new: bool) -> Result<()> {
+    /// The same where nothing is meant by what `source` looks like: it looks like any directory, and is as old.
+    pub(crate) fn merge_plain(&mut self, source: &Place, target: &Place) -> Result<()> {
+        self.merge_into(source, target, |stat| Some(Look::plain(stat)))
+    }
+
+    fn merge_into(
+        &mut self,
+        source: &Place,
+        target: &Place,
+        look: impl FnOnce(Stat) -> Option<Look>,
+    ) -> Result<()> {
         let from = source.open_directory().map_err(Fault::at(&source.name, "open"))?;
         let to = target.open_directory().map_err(Fault::at(&target.name, "open"))?;
         let top = to.try_clone().map_err(Fault::at(&target.name, "open"))?;
         let names = self.names(&from).map_err(Fault::at(&source.name, "read"))?;
-        let look = rustix::fs::fstat(&from).map_err(Fault::at(&source.name, "look at"))?;
-        let look = is_new.then_some(look);
+        let look = look(rustix::fs::fstat(&from).map_err(Fault::at(&source.name, "look at"))?);
         self.walk(Level { from, to, path: Vec::new(), names, look }, top.as_fd())
     }
 
@@ -177,8 +207,8 @@ impl<'a> Copier<'a> {
         let mut levels = vec![first];
         while let Some(level) = levels.last_mut() {
             let Some(name) = level.names.pop() else {
-                if let Some(stat) = level.look.take() {
-                    self.describe_directory(level, &stat)?;
+                if let Some(look) = level.look.take() {
+                    self.describe_directory(level, &look)?;
                 }
                 levels.pop();
                 continue;
@@ -279,7 +309,13 @@ impl<'a> Copier<'a> {
             target => target.map_err(Fault::at(path, "open"))?,
         };
         let names = self.names(&source).map_err(Fault::at(path, "read"))?;
-        Ok(Some(Level { from: source, to: target, path: path.to_vec(), names, look: Some(stat) }))
+        Ok(Some(Level {
+            from: source,
+            to: target,
+            path: path.to_vec(),
+            names,
+            look: Some(Look::of(stat)),
+        }))
     }
 
     /// What is to be copied of a directory.
@@ -290,13 +326,16 @@ impl<'a> Copier<'a> {
         list(directory)
     }
 
-    fn describe_directory(&self, level: &Level, stat: &Stat) -> Result<()> {
+    fn describe_directory(&self, level: &Level, look: &Look) -> Result<()> {
+        let stat = &look.stat;
         self.own(&level.to, stat).map_err(Fault::at(&level.path, "set the owner of"))?;
         let mask = if self.privileges == Privileges::Dropped { 0o1777 } else { 0o7777 };
         let mode = self.permitted(stat.st_mode & mask, true);
         rustix::fs::fchmod(&level.to, mode).map_err(Fault::at(&level.path, "set the mode of"))?;
-        self.xattrs(&level.from, &level.to, stat)
-            .map_err(Fault::at(&level.path, "set the xattrs of"))?;
+        if look.has_attributes {
+            self.xattrs(&level.from, &level.to, stat)
+                .map_err(Fault::at(&level.path, "set the xattrs of"))?;
+        }
         rustix::fs::futimens(&level.to, &times(stat))
             .map_err(Fault::at(&level.path, "set the time of"))
     }
@@ -410,32 +449,6 @@ impl<'a> Copier<'a> {
         }
         Ok(())
     }
-}
-
-/// The attribute with the capabilities that a program gets, which are worth nothing but with its owner.
-const CAPABILITY: &[u8] = b"security.capability";
-
-/// The attributes of a file that its copies may have, in the order of their names.
-pub(crate) fn xattrs(file: &OwnedFd) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut names = vec![0; 64 << 10];
-    let length = match rustix::fs::flistxattr(file, &mut names[..]) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => 0,
-        Err(errno) => return Err(errno),
-    };
-    let mut value = vec![0; if length == 0 { 0 } else { 64 << 10 }];
-    let mut found = Vec::new();
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let is_users = name.starts_with(b"user.") || name.starts_with(b"system.posix_acl");
-        if !(is_users || name == CAPABILITY) {
-            continue;
-        }
-        // One that has gone meanwhile is not missed.
-        let Ok(length) = rustix::fs::fgetxattr(file, name, &mut value[..]) else { continue };
-        found.push((name.to_vec(), value[..length].to_vec()));
-    }
-    found.sort_unstable();
-    Ok(found)
 }
 
 /// A file that is new at `name`. One that something is mounted on cannot be replaced, and is written into.

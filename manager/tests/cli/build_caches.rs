@@ -182,6 +182,12 @@ fn an_image_has_its_steps_with_it() {
         Capture::of("grep").args(words).run().code() == 0
     };
     assert!(has_steps(&archive) && !has_steps(&archive.replace("app", "above")));
+    // As BuildKit is asked for it, too.
+    let argument = ["-t", "above", "--build-arg", "BUILDKIT_INLINE_CACHE=1"];
+    let said = build(&world, &argument, &above).ok().stderr();
+    assert!(!said.contains("consumed"), "{said}");
+    world.nman(["save", "-o", &archive.replace("app", "asked"), "above"]).ok();
+    assert!(has_steps(&archive.replace("app", "asked")));
 
     // An image that is here will do, and no registry is asked for what it has.
     drop(registry);
@@ -227,7 +233,17 @@ fn what_a_cache_says_is_checked_and_the_step_is_made_where_it_is_wrong() {
     assert_eq!((taken, said.matches(&warning).count()), (0, 1), "{said}");
     assert!(fresh.has_run(), "{said}");
     fresh.assert_whole();
-    fs::write(&layer, whole).unwrap();
+    // As is one that an interrupted copy of the cache has cut off, until the build that has made the step again writes it.
+    fs::write(&layer, "").unwrap();
+    let both = ["-t", "app", "--cache-from", &from, "--cache-to", &to];
+    let fresh = Fresh::new(&world, "cut");
+    let (said, taken) = fresh.build(&both, &root, &shown);
+    assert_eq!((taken, said.matches(&warning).count()), (0, 1), "{said}");
+    build(&world, &["-t", "app", "--cache-to", &to], &root).ok();
+    assert_eq!(fs::read(&layer).unwrap(), whole);
+    let fresh = Fresh::new(&world, "mended");
+    let (said, taken) = fresh.build(&["-t", "app", "--cache-from", &from], &root, &shown);
+    assert_eq!(taken, 2, "{said}");
 
     // The second step under the key of the first does not stand on what that stands on.
     let mut swapped = list.clone();
@@ -297,5 +313,88 @@ fn of_an_image_alone_commands_are_taken_that_its_history_tells_all_of() {
     build(&world, &["-t", "app:latest", "-o", &output], &root).ok();
     let (said, taken) = other.build(&options, &root, &layout);
     assert_eq!(taken, 0, "{said}");
+    world.assert_no_container();
+}
+
+#[test]
+fn of_an_image_alone_a_command_is_not_taken_for_one_that_had_more_or_other_words() {
+    let world = World::new();
+    let allowed = ["--allow", "security.insecure"];
+    let (host, other) = (["--add-host", "foo:1.2.3.4"], ["--add-host", "foo:1.2.3.5"]);
+    let hosts = "RUN cat /etc/hosts > /hosts";
+    for (at, (built, had, asked, with, count)) in [
+        ("RUN --security=insecure echo > /x", &allowed[..], "RUN echo > /x", &[][..], 0),
+        (
+            "RUN --mount=type=tmpfs,target=/t echo > /t/x; ls /t > /x",
+            &[],
+            "RUN echo > /t/x; ls /t > /x",
+            &[],
+            0,
+        ),
+        (hosts, &host, hosts, &[], 0),
+        (hosts, &host, hosts, &other, 0),
+        (hosts, &host, hosts, &host, 1),
+        ("RUN [\"touch\", \"/a\", \"b\"]", &[], "RUN [\"touch\", \"/a b\"]", &[], 0),
+        ("RUN [\"touch\", \"/a\", \"b\"]", &[], "RUN [\"touch\", \"/a\", \"b\"]", &[], 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Where the directory of one is missing, the command fails by itself.
+        let text = |step: &str| format!("FROM {IMAGE}\nENV A=b\nRUN mkdir -p /t\n{step}\n");
+        let root = context(&world, "context", &[("Dockerfile", &text(built))]);
+        let layout = world.path(&format!("plain-{at}")).display().to_string();
+        let output = format!("type=oci,dest={layout},tar=false");
+        build(&world, &[&["-t", "app:latest", "-o", &output], had].concat(), &root).ok();
+        fs::write(world.path("context/Dockerfile"), text(asked)).unwrap();
+        let fresh = Fresh::new(&world, &format!("fresh-{at}"));
+        let from = format!("type=local,src={layout}");
+        let options = [&["--cache-from", &from], with].concat();
+        let (said, taken) = fresh.build(&options, &root, &layout);
+        // The one before it has nothing of its own, save hosts.
+        let before = usize::from(had == with || had == allowed);
+        assert!(!said.contains("WARNING"), "{said}");
+        assert_eq!(taken, before + count, "{built} {asked}: {said}");
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn of_an_image_alone_nothing_is_taken_that_stood_on_another_configuration() {
+    let world = World::new();
+    world.nman(["create", "--name", "holder", "--network", "none", IMAGE, "true"]).ok();
+    let files = world.path("files.tar").display().to_string();
+    world.nman(["export", "-o", &files, "holder"]).ok();
+    world.nman(["rm", "holder"]).ok();
+    let fresh = Fresh::new(&world, "fresh");
+    let base =
+        context(&world, "base", &[("Dockerfile", &format!("FROM {IMAGE}\nARG V\nENV V=$V\n"))]);
+    let built = |value: &str| {
+        let argument = format!("V={value}");
+        ["build", "--network", "none", "-t", "built", "--build-arg", &argument, &base]
+            .map(str::to_owned)
+    };
+    let imported = |value: &str| {
+        let change = format!("ENV V={value} PATH=/bin");
+        ["import", "--change", &change, &files, "imported"].map(str::to_owned)
+    };
+    for (name, one, two) in [
+        ("built", built("1").to_vec(), built("2").to_vec()),
+        ("imported", imported("1").to_vec(), imported("2").to_vec()),
+    ] {
+        let text = format!("FROM {name}\nRUN echo $V > /v\n");
+        let root = context(&world, name, &[("Dockerfile", &text)]);
+        let layout = world.path(&format!("{name}-layout")).display().to_string();
+        world.nman(one).ok();
+        let output = format!("type=oci,dest={layout},tar=false");
+        build(&world, &["-t", "app:latest", "-o", &output], &root).ok();
+        fresh.nman(&two.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+        let from = format!("type=local,src={layout}");
+        let (said, taken) = fresh.build(&["-t", "app", "--cache-from", &from], &root, &layout);
+        assert!(taken == 0 && !said.contains("WARNING"), "{said}");
+        let ran = fresh.nman(&["run", "--rm", "--network", "none", "app", "cat", "/v"]).ok();
+        assert_eq!(ran.stdout(), "2\n");
+    }
+    fresh.assert_whole();
     world.assert_no_container();
 }

@@ -148,6 +148,13 @@ fn files_of_keys_are_forwarded_by_an_agent_that_ends_with_the_build() {
     let named = format!("default={key}");
     build(&world, &["-t", "keys", "--ssh", &named], &context).ok();
     assert_eq!(shell(&world, "keys", "cat /keys"), public);
+    // Also where the path of its socket does not fit into an address.
+    let long = world.path(&format!("{}/root", "long".repeat(25)));
+    let there = |args: &[&str]| world.command(args).env("NMAN_ROOT", &long).run().ok();
+    there(&["load", "-i", &world.path("image.tar").display().to_string()]);
+    there(&["build", "--network", "none", "-t", "keys", "--ssh", &named, &context]);
+    let said = there(&["run", "--rm", "--network", "none", "keys", "cat", "/keys"]).stdout();
+    assert_eq!(said, public);
     // Killed at any time, it leaves none.
     let sleeping = dockerfile("RUN --mount=type=ssh sleep 1000\n");
     fs::write(world.path("context/Dockerfile"), sleeping).unwrap();
@@ -282,5 +289,12 @@ fn privileges_are_given_only_where_they_are_allowed() {
         .collect();
     let sys_admin = 1 << 21;
     assert_eq!([capabilities[0] & sys_admin, capabilities[1] & sys_admin], [sys_admin, 0]);
+    // Nor is the host's network, unless the command line has it for all steps.
+    fs::write(world.path("context/Dockerfile"), dockerfile("RUN --network=host true\n")).unwrap();
+    let refused = build(&world, &["--allow", "security.insecure"], &context).exits(1).stderr();
+    assert!(refused.contains("network.host is not allowed"), "{refused}");
+    assert!(refused.contains("hint: `--allow network.host` allows it"), "{refused}");
+    build(&world, &["--allow", "network.host"], &context).ok();
+    world.nman(["build", "--no-cache", "--network", "host", &context]).ok();
     assert_nothing_left(&world);
 }

@@ -152,6 +152,9 @@ fn an_image_of_a_layout_is_a_context_that_only_the_command_line_can_name() {
     let said = built(&format!("{layout}@{first}")).ok().stderr();
     assert_eq!(said.matches("Using cache").count(), 3, "{said}");
     assert_eq!(shell(&world, "app", "cat /copied /more"), "one\none more\n");
+    // The digest counts, whatever the tag is.
+    let said = built(&format!("{layout}:2@{first}")).ok().stderr();
+    assert_eq!(said.matches("Using cache").count(), 3, "{said}");
     for (source, why) in [
         (layout.clone(), "2 images, and no name was given"),
         (format!("{layout}:3"), "no image `3`"),
@@ -169,5 +172,30 @@ fn an_image_of_a_layout_is_a_context_that_only_the_command_line_can_name() {
     let alone = context(&world, "alone", &[("Dockerfile", &text)]);
     let refused = build(&world, &[], &alone).exits(1).stderr();
     assert!(refused.contains("invalid reference format"), "{refused}");
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn an_image_that_only_an_index_in_a_layout_names_is_a_context_by_its_digest() {
+    let world = World::new();
+    let several = world.path("several").display().to_string();
+    let output = format!("type=oci,dest={several},tar=false");
+    let text = "FROM scratch\nARG TARGETARCH\nENV FOR=$TARGETARCH\nCOPY Dockerfile /made\n";
+    let base = context(&world, "base", &[("Dockerfile", text)]);
+    build(&world, &["--platform", "linux/amd64,linux/arm64", "-o", &output], &base).ok();
+    let read = |path: String| -> Value {
+        serde_json::from_slice(&fs::read(world.path(&format!("several/{path}"))).unwrap()).unwrap()
+    };
+    let list = read("index.json".to_owned())["manifests"][0]["digest"].clone();
+    let list = read(format!("blobs/{}", list.as_str().unwrap().replace(':', "/")));
+    let on = context(&world, "on", &[("Dockerfile", "FROM base\nLABEL a=b\n")]);
+    for (at, platform) in ["amd64", "arm64"].into_iter().enumerate() {
+        let digest = list["manifests"][at]["digest"].as_str().unwrap();
+        let named = format!("base=oci-layout://{several}@{digest}");
+        build(&world, &["-t", "on", "--build-context", &named], &on).ok();
+        let variables = super::build::config(&world, "on")["Env"].clone();
+        let own = Value::from(format!("FOR={platform}"));
+        assert!(variables.as_array().unwrap().contains(&own), "{variables}");
+    }
     assert_nothing_left(&world);
 }

@@ -181,7 +181,7 @@ fn a_context_comes_from_a_url_or_a_repository() {
 fn contexts_have_names_and_go_before_stages_and_images() {
     let world = World::new();
     let text = format!(
-        "FROM nowhere.invalid/base AS one\nFROM {IMAGE} AS tools\nRUN false\nFROM one\nCOPY --from=tools a /a\n\
+        "FROM nowhere.invalid/base:latest AS one\nFROM {IMAGE} AS tools\nRUN false\nFROM one\nCOPY --from=tools a /a\n\
          RUN --mount=from=tools,target=/t cat /t/dir/b > /b\nCOPY --from=seen /etc/text /text\n"
     );
     let main = context(&world, "context", &[("Dockerfile", &text), ("a", "wrong")]);
@@ -380,6 +380,13 @@ fn what_scripts_ask_of_dockers_builder_is_done_or_refused_by_its_name() {
         ["--load", "--provenance=false", "--sbom=false", "--compress", "--isolation=default", "-q"];
     let id = build(&world, &accepted, &context).ok().text();
     assert!(id.starts_with("sha256:"), "{id}");
+    // Beside another output, the image is kept only if that is said.
+    let out = world.path("out").display().to_string();
+    build(&world, &["-t", "written", "-o", &out], &context).ok();
+    build(&world, &["-t", "loaded", "--load", "-o", &out], &context).ok();
+    assert!(world.path("out/x").exists());
+    assert_eq!(world.nman(["images", "-q", "--no-trunc", "loaded"]).ok().text(), id);
+    assert_eq!(world.nman(["images", "-q", "written"]).ok().text(), "");
     for flag in ["--provenance=mode=max", "--sbom=true"] {
         let refused = build(&world, &[flag], &context).exits(125).stderr();
         assert!(refused.contains("nothing is attested of an image"), "{refused}");
@@ -397,4 +404,39 @@ fn what_scripts_ask_of_dockers_builder_is_done_or_refused_by_its_name() {
     world.nman(["volume", "create", "--name", "kept", "other"]).exits(1);
     world.nman(["volume", "rm", "kept"]).ok();
     world.assert_no_container();
+}
+
+#[test]
+fn the_time_that_everything_is_to_have_is_a_variable_and_a_build_argument() {
+    let world = World::new();
+    let text = dockerfile("ARG SOURCE_DATE_EPOCH\nRUN echo \"<$SOURCE_DATE_EPOCH>\" > /epoch\n");
+    let root = context(&world, "context", &[("Dockerfile", &text)]);
+    let dated = |options: &[&str]| {
+        let options = [&["-t", "dated"], options].concat();
+        let built = command(&world, &options, &root).env("SOURCE_DATE_EPOCH", "1000000000").run();
+        let said = built.ok().stderr();
+        assert!(!said.contains("consumed"), "{said}");
+        let archive = world.path("dated.tar").display().to_string();
+        world.nman(["save", "-o", &archive, "dated"]).ok();
+        let words = ["-ao", "\"created\":\"[-0-9T:]*", &archive];
+        let created = Capture::of("grep").args(words).run().ok().stdout();
+        (shell(&world, "dated", "cat /epoch; stat -c %Y /epoch"), created)
+    };
+    let (said, created) = dated(&[]);
+    assert_eq!(said, "<1000000000>\n1000000000\n");
+    assert!(created.contains("2001-09-09T01:46:40"), "{created}");
+    let (said, created) = dated(&["--build-arg", "SOURCE_DATE_EPOCH=86400"]);
+    assert_eq!(said, "<86400>\n86400\n");
+    assert!(created.contains("1970-01-02T00:00:00"), "{created}");
+    let (said, _) = dated(&["--build-arg", "SOURCE_DATE_EPOCH="]);
+    assert!(said.starts_with("<>\n") && said != "<>\n1000000000\n", "{said}");
+    fs::write(
+        world.path("context/Dockerfile"),
+        dockerfile("RUN echo \"<$SOURCE_DATE_EPOCH>\" > /epoch\n"),
+    )
+    .unwrap();
+    assert_eq!(dated(&[]).0, "<>\n1000000000\n");
+    let refused = build(&world, &["--build-arg", "SOURCE_DATE_EPOCH=x"], &root).exits(1).stderr();
+    assert!(refused.contains("SOURCE_DATE_EPOCH is `x`, not a number"), "{refused}");
+    assert_nothing_left(&world);
 }

@@ -260,6 +260,51 @@ fn a_repository_is_added_at_its_commit_and_without_its_history() {
 }
 
 #[test]
+fn the_root_of_a_context_can_be_entered_by_everybody_however_the_place_looks_where_it_lies() {
+    let world = World::new();
+    let text = dockerfile(
+        "COPY . /app/\nCOPY --chown=1000 . /owned\nCOPY --parents file /parents/\nUSER 1000\n\
+         RUN --mount=type=bind,target=/src cat /app/file /owned/file /src/file && stat -c %a /src > /owned/mode\n",
+    );
+    let root = context(&world, "context", &[("Dockerfile", &text), ("file", "content")]);
+    let look = || {
+        let look = "stat -c '%u:%g %a' /app /owned; cat /owned/mode";
+        assert_eq!(shell(&world, "entered", look), "0:0 755\n1000:1000 755\n755\n");
+        world.nman(["image", "inspect", "-f", "{{.Id}}", "entered"]).ok().text()
+    };
+    let place = world.path("context");
+    let name = "user.of";
+    rustix::fs::setxattr(&place, name, b"it", rustix::fs::XattrFlags::empty()).unwrap();
+    let local = [0o700, 0o2775, 0o755].map(|mode| {
+        fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+        let said = build(&world, &["-t", "entered"], &root).ok().stderr();
+        (look(), said.matches("Using cache").count())
+    });
+    assert_eq!(local.each_ref().map(|(_, cached)| *cached), [0, 4, 4]);
+    assert!(local.iter().all(|(id, _)| *id == local[0].0), "{local:?}");
+
+    // As `git archive` writes it: without an entry for the root.
+    let packed = world.path("context.tar").display().to_string();
+    Capture::of("tar").args(["-C", &root, "-cf", &packed, "Dockerfile", "file"]).run().ok();
+    let args = ["build", "--no-cache", "--network", "none", "-t", "entered", "-"];
+    world.command(args).stdin(fs::read(packed).unwrap()).run().ok();
+    look();
+    let git = |args: &[&str]| {
+        let own = ["-C", &root, "-c", "user.name=t", "-c", "user.email=t@t"];
+        Capture::of("git").args(own).args(args).run().ok();
+    };
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["update-server-info"]);
+    let server = with_login(world.path("context/.git"));
+    let url = format!("http://jo:secret@{}/repo.git", server.address());
+    build(&world, &["--no-cache", "-t", "entered"], &url).ok();
+    look();
+    assert_nothing_left(&world);
+}
+
+#[test]
 fn what_a_pattern_does_not_find_is_not_missed_and_directories_on_the_way_have_the_owner() {
     let world = World::new();
     let packed = archive(&world);

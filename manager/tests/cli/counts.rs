@@ -1,6 +1,7 @@
 //! What a container costs nman itself, in counts that do not depend on the machine's speed.
 
-use super::world::World;
+use super::build::{context, dockerfile};
+use super::world::{IMAGE, World};
 
 /// System calls of `nman run --rm --network none IMAGE true`, and of the container's monitor, for an image with a volume. On a host with nine v1
 /// hierarchies they are 498 and 599; a wait that is interrupted makes one more.
@@ -88,5 +89,23 @@ fn a_published_port_costs_no_process_and_two_threads_of_the_client() {
     let calls = with.calls(&with.client);
     let made = calls.iter().find(|call| call.starts_with("sendto(") && call.contains("\"veth\""));
     assert!(made.expect("a pair").contains("IFLA_NUM_TX_QUEUES}, 1"), "{made:?}");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_file_of_a_stage_is_read_once_for_the_key_and_once_for_the_copy() {
+    let world = World::new();
+    let text = dockerfile(&format!("COPY --from={IMAGE} /etc/text /copied\n"));
+    let root = context(&world, "context", &[("Dockerfile", &text)]);
+    let log = world.path("strace").display().to_string();
+    let strace = ["-f", "-q", "-e", "trace=openat", "-o", &log];
+    let args = ["build", "--network", "none", &root];
+    world.command_by("strace", &strace, &args).run().ok();
+    let log = std::fs::read_to_string(&log).unwrap();
+    let opened: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("\"text\", O_RDONLY") && !line.contains("O_DIRECTORY"))
+        .collect();
+    assert_eq!(opened.len(), 2, "{opened:#?}");
     world.assert_no_container();
 }

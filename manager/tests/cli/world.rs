@@ -77,6 +77,12 @@ impl World {
         self.containers.capture(program, ours.chain(self.run_args(options, words)))
     }
 
+    /// `nman` with these arguments, started by another program with those before it, not run yet.
+    pub(crate) fn command_by(&self, program: &str, before: &[&str], args: &[&str]) -> Capture {
+        let ours = before.iter().chain([&env!("CARGO_BIN_EXE_nman")]).map(ToString::to_string);
+        self.containers.capture(program, ours.chain(self.containers.below_parent(args)))
+    }
+
     /// Runs `nman` with these arguments.
     #[track_caller]
     pub(crate) fn nman<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Output {

@@ -1,6 +1,6 @@
 //! `--cache-to`: the steps of a build, for builds elsewhere.
 
-use super::format;
+use super::{INLINE_CACHE, format};
 use crate::build::report::Report;
 use crate::build::stages::{Base, Plan};
 use crate::cli::{BuildArgs, CachePlace, CacheTarget};
@@ -63,7 +63,11 @@ impl Steps {
 
 /// Whether the image that is built is to have its steps in it.
 pub(in crate::build) fn is_inline(args: &BuildArgs) -> bool {
-    args.cache_to.iter().any(|target| target.place == CachePlace::Inline)
+    let last = args.build_arg.iter().rev().find(|(name, _)| name == INLINE_CACHE);
+    let is_argument = last.is_some_and(|(_, value)| {
+        value.as_ref().is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    });
+    is_argument || args.cache_to.iter().any(|target| target.place == CachePlace::Inline)
 }
 
 /// Refuses, before a long build, what cannot be written behind it.

@@ -4,6 +4,7 @@
 //! a command depends on, as far as a builder can know. Which files a COPY has copied, and what a variable of the Dockerfile stood for elsewhere,
 //! no history says: what is copied is copied anew, and what comes behind it is found if that has made the same layer. Pure.
 
+use super::Surroundings;
 use super::format::{Found, HISTORY, LAYERS, list, put_together};
 use crate::build::state::Run;
 use oci_spec::image::ImageManifest;
@@ -23,9 +24,33 @@ pub(in crate::build) struct Told<'a> {
     pub(in crate::build) by: &'a str,
 }
 
-/// Whether a history would tell all of a command: nothing is mounted for it, and nothing is special about how it is run.
+/// Whether a history would tell all of a command: nothing is mounted for it, nothing is special about how it is run, and its words are not
+/// others than they look like side by side.
 pub(in crate::build) fn tells_of(run: &Run) -> bool {
-    run.mounts.is_empty() && run.script.is_none() && run.network.is_none() && !run.insecure
+    let is_word = |word: &String| !word.is_empty() && !word.contains(char::is_whitespace);
+    // What a shell gets is one word, whatever is in it.
+    let words = run.words.len() - usize::from(run.is_shell);
+    run.mounts.is_empty()
+        && run.script.is_none()
+        && run.network.is_none()
+        && !run.insecure
+        && run.words[..words].iter().all(is_word)
+}
+
+/// RUN as the history has it: with what it was run among, the arguments that it was given, and the command as it was called. What another builder
+/// would not write there makes a step of an image of ours another one, so that nobody takes it for one that was run without.
+pub(in crate::build) fn spelled(run: &Run, around: Surroundings<'_>) -> String {
+    let mut words = vec!["RUN".to_owned()];
+    words.extend(run.mounts.iter().map(|mount| format!("--mount={}", mount.text)));
+    words.extend(around.network.map(|network| format!("--network={}", network.mode)));
+    words.extend(around.hosts.iter().map(|host| format!("--add-host={host}")));
+    words.extend(run.insecure.then(|| "--security=insecure".to_owned()));
+    if !run.args.is_empty() {
+        words.push(format!("|{}", run.args.len()));
+    }
+    words.extend(run.args.iter().map(|(name, value)| format!("{name}={value}")));
+    words.extend(run.words.iter().cloned());
+    words.join(" ")
 }
 
 /// The step in an image, by the image's configuration and manifest.
@@ -36,8 +61,11 @@ pub(super) fn find(told: Told<'_>, image: &Value, manifest: &ImageManifest) -> O
         text(own) == text(other) && is_empty(own) == is_empty(other)
     };
     let next = all.get(own.len())?;
-    let stands_on_it = all_layers.starts_with(layers) && own.iter().zip(all).all(is_same);
-    if !stands_on_it || own.get(told.base..)?.iter().any(is_vague) || text(next) != told.by {
+    // Two images of the same layers may be configured differently: what has made them does not say all, but says when.
+    let is_same_base = own.get(..told.base)? == all.get(..told.base)?;
+    let stands_on_it =
+        is_same_base && all_layers.starts_with(layers) && own.iter().zip(all).all(is_same);
+    if !stands_on_it || own.iter().any(is_vague) || text(next) != told.by {
         return None;
     }
     let mut step = told.document.clone();
@@ -98,6 +126,10 @@ mod tests {
         let last = entry("RUN y", false);
         let image = document(&[base.clone(), variable.clone(), run.clone(), last], 3);
         let on = document(&[base.clone(), variable.clone()], 1);
+        let later = |mut entry: Value| {
+            entry["created"] = "later".into();
+            entry
+        };
         let found = |on: &Value, by: &str| {
             let told = Told { document: on, base: 1, by };
             find(told, &image, &manifest(3))
@@ -111,17 +143,22 @@ mod tests {
         });
         let manifest: ImageManifest = serde_json::from_slice(&manifest).unwrap();
         assert_eq!(manifest.layers().len(), 2);
-        let mut elsewhere = document(&[base.clone(), variable], 1);
+        let mut elsewhere = document(&[base.clone(), variable.clone()], 1);
         elsewhere["rootfs"]["diff_ids"] = json!(["another"]);
         for (on, by) in [
             (&on, "RUN y"),
             (&document(&[base.clone(), entry("ENV A=c", true)], 1), "RUN x"),
-            (&document(&[base, entry("ENV A=b", false)], 1), "RUN x"),
+            (&document(&[base.clone(), entry("ENV A=b", false)], 1), "RUN x"),
+            (&document(&[later(base), variable.clone()], 1), "RUN x"),
             (&elsewhere, "RUN x"),
             (&document(&[], 0), "RUN x"),
         ] {
             assert!(found(on, by).is_none(), "{on} {by}");
         }
+        // What the stage itself says has another time each time.
+        assert!(
+            found(&document(&[entry("base $x", false), later(variable)], 1), "RUN x").is_some()
+        );
     }
 
     #[test]
@@ -134,8 +171,8 @@ mod tests {
             let on = document(&before, 1);
             let told = |base| Told { document: &on, base, by: "RUN x" };
             assert_eq!(find(told(0), &image, &manifest(1)).is_some(), tells, "{instruction}");
-            // In the image that the stage begins with, it is what it is.
-            assert!(find(told(1), &image, &manifest(1)).is_some(), "{instruction}");
+            // In the image that the other stage began with, it may have been something else.
+            assert_eq!(find(told(1), &image, &manifest(1)).is_some(), tells, "{instruction}");
         }
     }
 }

@@ -12,7 +12,7 @@ pub enum Entitlement {
     /// RUN --security=insecure: all that a privileged container may
     #[value(name = "security.insecure")]
     Insecure,
-    /// Accepted for compatibility: RUN --network=host needs no permission
+    /// RUN --network=host: the host's own network, also without `--network host`
     #[value(name = "network.host")]
     HostNetwork,
 }
@@ -130,16 +130,20 @@ pub enum ContextSource {
     },
 }
 
-/// `DIR`, `DIR:TAG` or `DIR@DIGEST`, behind `oci-layout://`.
+/// `DIR`, `DIR:TAG`, `DIR@DIGEST` or `DIR:TAG@DIGEST`, of which the digest counts, behind `oci-layout://`.
 fn in_layout(text: &str) -> Result<(PathBuf, InLayout), String> {
-    let (path, what) = match (text.rsplit_once('@'), text.rsplit_once(':')) {
-        (Some((path, digest)), _) => match digest.parse() {
-            Ok(digest) => (path, InLayout::Digest(digest)),
-            Err(_) => return Err(format!("`{digest}` is no digest")),
-        },
-        (None, Some((path, tag))) if !tag.contains('/') => (path, InLayout::Tag(tag.to_owned())),
-        (None, _) => (text, InLayout::Latest),
+    let (named, digest) = match text.rsplit_once('@') {
+        Some((named, digest)) => {
+            let parsed = digest.parse().map_err(|_| format!("`{digest}` is no digest"))?;
+            (named, Some(InLayout::Digest(parsed)))
+        }
+        None => (text, None),
     };
+    let (path, what) = match named.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, InLayout::Tag(tag.to_owned())),
+        _ => (named, InLayout::Latest),
+    };
+    let what = digest.unwrap_or(what);
     match path.is_empty() || what == InLayout::Tag(String::new()) {
         true => Err("oci-layout:// is followed by DIR[:TAG|@DIGEST]".to_owned()),
         false => Ok((path.into(), what)),
@@ -190,13 +194,15 @@ mod tests {
             let source = ContextSource::Layout { text: text.clone(), path: path.into(), what };
             assert_eq!(parsed(&format!("base={text}")).unwrap().source, source);
         }
-        let digest = format!("base=oci-layout:///a@sha256:{}", "0".repeat(64));
-        let ContextSource::Layout { what: InLayout::Digest(_), path, .. } =
-            parsed(&digest).unwrap().source
-        else {
-            panic!("{digest}")
-        };
-        assert_eq!(path, PathBuf::from("/a"));
+        for named in ["/a", "/a:1"] {
+            let digest = format!("base=oci-layout://{named}@sha256:{}", "0".repeat(64));
+            let ContextSource::Layout { what: InLayout::Digest(_), path, .. } =
+                parsed(&digest).unwrap().source
+            else {
+                panic!("{digest}")
+            };
+            assert_eq!(path, PathBuf::from("/a"));
+        }
         for wrong in [
             "x",
             "=x",
