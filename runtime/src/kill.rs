@@ -35,7 +35,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         }
         return gone();
     };
-    let shared = signal == SIGKILL && !is_first(&record.saved)?;
+    let shared = signal == SIGKILL && !is_first(&record.saved);
     match sys::signals::send(init.as_fd(), signal) {
         Err(Errno::SRCH) => return gone(),
         sent => sent.map_err(|errno| {
@@ -62,19 +62,13 @@ fn signal(id: &ContainerId, asked: Option<&String>) -> Result<i32> {
 }
 
 /// Whether the init is the first process of its pid namespace, with which all others there end (pid_namespaces(7)).
-fn is_first(saved: &Saved) -> Result<bool> {
-    let path = format!("/proc/{}/status", saved.pid);
-    match std::fs::read_to_string(&path) {
-        Ok(status) => {
-            let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-            Ok(ids.and_then(|ids| ids.split_whitespace().last()) == Some("1"))
-        }
-        // Gone meanwhile: what else there is in the cgroup has to go.
-        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => {
-            Ok(false)
-        }
-        Err(error) => Err(Error::io(format!("read `{path}`"), &error)),
-    }
+/// Where nobody can tell, as when it is gone meanwhile, what else there is in the cgroup has to go.
+fn is_first(saved: &Saved) -> bool {
+    // It begins with the process's own name, which need not be text.
+    let status = std::fs::read(format!("/proc/{}/status", saved.pid)).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    ids.and_then(|ids| ids.split_whitespace().last()) == Some("1")
 }
 
 /// The words that engines match.
