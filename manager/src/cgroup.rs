@@ -3,6 +3,7 @@
 //! Where they are is a question to `/proc`, not to the runtime: a container may have been moved, and a runtime with
 //! systemd's driver chooses other names.
 
+use crate::process::text;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,11 +24,6 @@ pub struct Groups {
     controllers: Vec<(String, PathBuf)>,
 }
 
-/// The text of `/proc/PID/cgroup`; `None` when the process has ended.
-fn groups_of(pid: impl std::fmt::Display) -> Option<String> {
-    fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()
-}
-
 /// What its lines say: the names of controllers, of which v2 has none there, and a path from the root of the hierarchy.
 fn lines(groups: &str) -> impl Iterator<Item = (&str, &str)> {
     groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'))
@@ -39,7 +35,7 @@ fn unified(groups: &str) -> Option<&str> {
 
 /// The cgroup of a process on v2, from the root of the hierarchy; ours for `self`.
 pub(crate) fn unified_of(pid: impl std::fmt::Display) -> Option<PathBuf> {
-    unified(&groups_of(pid)?).map(PathBuf::from)
+    unified(&text(pid, "cgroup")?).map(PathBuf::from)
 }
 
 /// What a container uses.
@@ -63,11 +59,11 @@ impl Groups {
     /// Those of a process; `None` when it has ended.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
-        Self::mounted(&groups_of(pid)?)
+        Self::mounted(&text(pid, "cgroup")?)
     }
 
     fn mounted(groups: &str) -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let mounts = text("self", "mountinfo")?;
         Some(Self::find(groups, &mounts))
     }
 
@@ -77,7 +73,7 @@ impl Groups {
     /// host has mounts.
     #[must_use]
     pub fn of_memory(pid: i32) -> Option<Self> {
-        let groups = groups_of(pid)?;
+        let groups = text(pid, "cgroup")?;
         Self::find_memory(&groups, Path::new("/sys/fs/cgroup")).or_else(|| Self::mounted(&groups))
     }
 

@@ -150,8 +150,7 @@ impl Copier<'_> {
             _ => {
                 mknodat(target, name, kind, Mode::from_raw_mode(0o600), stat.st_rdev)?;
                 self.own_entry(target, name, &stat)?;
-                let flags = AtFlags::empty();
-                rustix::fs::chmodat(target, name, mode(&stat), flags)?;
+                sys::beneath::chmod_special(target, name, kind, mode(&stat))?;
             }
         }
         Ok(kind)
@@ -376,5 +375,33 @@ mod tests {
         let (source, target) = (File::open(from.path()).unwrap(), File::open(to.path()).unwrap());
         assert!(tree(source.as_fd(), target.as_fd()).is_err());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    /// Another container replaces what was made in the volume, before it has its mode.
+    #[test]
+    fn a_link_in_place_of_a_pipe_leads_no_mode_out_of_the_volume() {
+        let (from, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let fifo = from.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::from_raw_mode(0o600)).unwrap();
+        fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
+        let secret = outside.path().join("secret");
+        fs::write(&secret, "of the host").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        let source = File::open(from.path()).unwrap();
+        for _ in 0..200 {
+            let to = tempfile::tempdir().unwrap();
+            let (link, name) = (outside.path().join("link"), to.path().join("fifo"));
+            symlink(&secret, &link).unwrap();
+            let target = File::open(to.path()).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while fs::symlink_metadata(&name).is_err() {}
+                    fs::rename(&link, &name).unwrap();
+                });
+                // Whether it ends well depends on who was first.
+                let _ = tree(source.as_fd(), target.as_fd());
+            });
+            assert_eq!(fs::symlink_metadata(&secret).unwrap().mode() & 0o7777, 0o600);
+        }
     }
 }

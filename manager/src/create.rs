@@ -3,7 +3,7 @@
 //!     obtain     the image, from the store or its registry
 //!     record     everything that was asked for, as a value: pure, but for what other containers' records say
 //!     find       devices, profiles and files that the record names
-//!     reserve    the container's directory, its name and its lock; the record is in it
+//!     reserve    the container's directory, its name, its lock and ids of its own; the record is in it
 //!     prepare    a layer of its own, volumes, config.json
 
 mod account;
@@ -121,7 +121,7 @@ fn make(
     record.host_config.console_size = [rows, columns];
     record.build = build;
     mount_points::resolve_references(containers, &mut record)?;
-    user_namespace::choose(settings, containers, &mut record)?;
+    user_namespace::choose(settings, &mut record)?;
     warnings.extend(apparmor::choose(&host, &mut record, apparmor::find)?);
     warnings.extend(labels::choose(&host, containers, &mut record)?);
     let parts = Parts::find(&record)?;
@@ -222,12 +222,26 @@ impl Draft<'_> {
     fn create(&self, record: Record, random: bool) -> Result<Option<Created>> {
         // Until the record is there, which keeps it from then on.
         let Some(held) = self.store.hold(&self.image)? else { return Ok(None) };
-        let (record, dir, guard) = reserve(self.containers, record, random)?;
+        let (record, dir, guard) = self.reserve(record, random)?;
         drop(held);
         event::emit_container(self.settings, &record, "create", &[]);
         match self.prepare(&record, &dir) {
             Ok(()) => Ok(Some(Created { record, dir, guard })),
             Err(error) => Err(undo(self.settings, self.containers, &record, &dir).after(error)),
+        }
+    }
+
+    /// Reserves the container's place, name and ids; a random name that is taken is drawn again.
+    fn reserve(&self, mut record: Record, random: bool) -> Result<(Record, Dir, Guard)> {
+        loop {
+            let complete = |record: &mut Record| {
+                user_namespace::choose_free(self.settings, self.containers, record)
+            };
+            match self.containers.reserve_with(&mut record, complete) {
+                Ok((dir, guard)) => return Ok((record, dir, guard)),
+                Err(Error::NameTaken { .. }) if random => record.name = record.name.varied(),
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -282,21 +296,6 @@ impl Draft<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Reserves the container's place and name; a random name that is taken is drawn again.
-fn reserve(
-    containers: &Containers,
-    mut record: Record,
-    random: bool,
-) -> Result<(Record, Dir, Guard)> {
-    loop {
-        match containers.reserve(&record) {
-            Ok((dir, guard)) => return Ok((record, dir, guard)),
-            Err(Error::NameTaken { .. }) if random => record.name = record.name.varied(),
-            Err(error) => return Err(error),
-        }
     }
 }
 

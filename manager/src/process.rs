@@ -4,6 +4,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::fmt::Display;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -77,11 +78,19 @@ impl AsFd for Process {
     }
 }
 
-/// When a process began, in the kernel's ticks since the machine was started (field 22 of proc(5)'s `stat`); `None` when it has
-/// ended, also if nobody has collected it yet.
+/// When a process began, in the kernel's ticks since the machine was started; `None` when it has ended, also if nobody has
+/// collected it yet.
 #[must_use]
 pub fn birth(pid: i32) -> Option<u64> {
-    birth_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let stat = sys::process::stat(Pid::from_raw(pid)?).ok()??;
+    (!stat.ended).then_some(stat.start)
+}
+
+/// The text of a file in `/proc/PID`; `None` when the process has ended. Names in there are the process's own choice: what is no
+/// text in them is replaced.
+pub(crate) fn text(pid: impl Display, name: &str) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/{name}")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Which start of the machine this is; `None` where the kernel does not say.
@@ -126,19 +135,10 @@ pub fn wait_for_exit(pidfd: impl AsFd, timeout: Option<Duration>) -> Result<bool
     }
 }
 
-fn birth_in(stat: &str) -> Option<u64> {
-    // The name before them may contain anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read as _;
 
     #[test]
     fn a_process_is_held_on_to_only_if_it_is_the_one_that_is_meant() {
@@ -157,16 +157,28 @@ mod tests {
     }
 
     #[test]
-    fn the_moment_of_birth_is_found_behind_any_name() {
-        let fields = |name: &str, state: &str| {
-            format!("7 ({name}) {state} 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n")
-        };
-        assert_eq!(birth_in(&fields("a) Z 1 (b", "S")), Some(4711));
-        assert_eq!(birth_in(&fields("sh", "Z")), None);
-        assert_eq!(birth_in(""), None);
+    fn who_is_there_has_a_moment_of_birth_and_namespaces() {
         let own = i32::try_from(std::process::id()).unwrap();
         assert!(birth(own).is_some() && is_alive(own));
         assert!(share_namespace(own, own, "mnt") && all().contains(&own));
         assert!(!share_namespace(own, i32::MAX, "mnt") && !is_alive(i32::MAX));
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_found_as_any_other() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "printf '\\377' >/proc/$$/comm; echo; read line"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = i32::try_from(child.id()).unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        assert_eq!(fs::read(format!("/proc/{id}/comm")).unwrap(), b"\xff\n");
+        assert!(Process::born(id, birth(id).unwrap()).is_some());
+        assert!(text(id, "status").unwrap().contains("\nPid:"));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!((birth(id), text(id, "status")), (None, None));
     }
 }

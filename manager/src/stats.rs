@@ -5,6 +5,7 @@ use crate::cli::StatsArgs;
 use crate::container::{Containers, Record, State};
 use crate::error::Result;
 use crate::listing::{Column, List, ListArgs, Row, View, binary_size, human_size};
+use crate::process;
 use crate::settings::Settings;
 use crate::terminal::write_out;
 use rustix::stdio;
@@ -116,7 +117,7 @@ fn take_samples(chosen: &[(Record, State)]) -> HashMap<String, Sample> {
     let sample = |(record, state): &(Record, State)| {
         let pid = state.pid.filter(|_| state.status.has_process())?;
         let usage = Groups::of(pid)?.usage();
-        let (received, sent) = network(&fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?);
+        let (received, sent) = network(&process::text(pid, "net/dev")?);
         Some((record.id.to_string(), Sample { at: Instant::now(), usage, received, sent }))
     };
     chosen.iter().filter_map(sample).collect()

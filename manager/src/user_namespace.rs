@@ -16,7 +16,7 @@ use crate::id_map::{Mapping, mappings};
 use crate::mounted::is_mounted;
 use crate::privilege::is_in_namespace;
 use crate::snapshot::{Owners, Prepared};
-pub use choice::choose;
+pub use choice::{choose, choose_free};
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, mount_bind, move_mount, open_tree};

@@ -41,7 +41,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         return gone();
     };
     // Before its init is gone: that it runs in there says whose the cgroup is.
-    let shared = signal == SIGKILL && !is_first(&saved)?;
+    let shared = signal == SIGKILL && !is_first(&saved);
     let killed = if shared { cgroup.kill() } else { Ok(()) };
     match sys::signals::send(init.as_fd(), signal) {
         Err(Errno::SRCH) if shared => {}
@@ -70,19 +70,13 @@ fn signal(id: &ContainerId, asked: Option<&String>) -> Result<i32> {
 }
 
 /// Whether the init is the first process of its pid namespace, with which all others there end (pid_namespaces(7)).
-fn is_first(saved: &Saved) -> Result<bool> {
-    let path = format!("/proc/{}/status", saved.pid);
-    match std::fs::read_to_string(&path) {
-        Ok(status) => {
-            let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-            Ok(ids.and_then(|ids| ids.split_whitespace().last()) == Some("1"))
-        }
-        // Gone meanwhile: what else there is in the cgroup has to go.
-        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => {
-            Ok(false)
-        }
-        Err(error) => Err(Error::io(format!("read `{path}`"), &error)),
-    }
+/// Where nobody can tell, as when it is gone meanwhile, what else there is in the cgroup has to go.
+fn is_first(saved: &Saved) -> bool {
+    // It begins with the process's own name, which need not be text.
+    let status = std::fs::read(format!("/proc/{}/status", saved.pid)).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    ids.and_then(|ids| ids.split_whitespace().last()) == Some("1")
 }
 
 /// The words that engines match.

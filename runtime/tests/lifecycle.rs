@@ -327,6 +327,20 @@ fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
     sandbox.assert_clean();
 }
 
+/// A process may call itself what it likes, and `/proc/PID/status` begins with that.
+#[test]
+fn kill_ends_a_container_whose_init_has_a_name_that_is_no_text() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let script = "printf '\\377' >/proc/$$/comm; echo ready; while :; do sleep 1; done";
+    let container = runtime.start(&BundleDir::new().shell(script));
+    container.output().wait_for("ready");
+    let _ = container.kill("KILL").ok();
+    container.wait();
+    let _ = container.delete().ok();
+    sandbox.assert_clean();
+}
+
 #[test]
 fn kill_all_reaches_every_process_of_the_container() {
     let sandbox = Sandbox::enter();

@@ -4,10 +4,11 @@
 //! (`RESOLVE_IN_ROOT`), so that neither `..`, an absolute symlink, a magic link nor a concurrent rename leads out of it
 //! (CVE-2019-19921, CVE-2021-30465, CVE-2025-31133, CVE-2025-52881). A path here is relative to that root whatever it begins with.
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Opens `path` under `root`.
 ///
@@ -59,6 +60,31 @@ pub fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
 /// As [`open`].
 pub fn find_itself(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     open(root, path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+}
+
+/// Changes the mode of the device, pipe or socket `name` in a directory, which is of type `kind` if nobody has replaced it.
+///
+/// There is no `fchmodat` that does not follow before Linux 6.6, and a device must not be opened: so through the magic link of an
+/// `O_PATH` fd that was looked at first.
+///
+/// # Errors
+/// `ESTALE` where something of another type is there, a link too; else as openat(2) and chmod(2).
+pub fn chmod_special(
+    directory: impl AsFd,
+    name: impl Arg,
+    kind: FileType,
+    mode: Mode,
+) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != kind {
+        return Err(Errno::STALE);
+    }
+    if Mode::from_raw_mode(stat.st_mode) == mode {
+        return Ok(());
+    }
+    rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode)
 }
 
 /// A path split for creation: the directory in which its last name lies, resolved from the root, and that name.
@@ -406,6 +432,29 @@ mod tests {
         let target = Target::new(b"a/x").unwrap();
         assert_eq!(target.ensure(tree.root().as_fd(), false).unwrap_err(), Errno::LOOP);
         assert_eq!(without_links(tree.root().as_fd(), b"a").unwrap_err(), Errno::LOOP);
+    }
+
+    #[test]
+    fn the_mode_of_a_special_file_is_set_and_that_of_what_a_link_leads_to_is_not() {
+        let tree = Tree::new("special");
+        let path = |name: &str| tree.0.join("root").join(name);
+        let root = rustix::fs::open(path("."), OFlags::RDONLY, Mode::empty()).unwrap();
+        rustix::fs::mkfifoat(&root, "fifo", Mode::from_raw_mode(0o600)).unwrap();
+        std::fs::write(tree.0.join("secret"), "of the host").unwrap();
+        symlink("../secret", path("link")).unwrap();
+        let mode = |path: &std::path::Path| {
+            let mode = rustix::fs::lstat(path).unwrap().st_mode;
+            Mode::from_raw_mode(mode).bits()
+        };
+        let before = mode(&tree.0.join("secret"));
+        let set =
+            |name: &str| chmod_special(&root, name, FileType::Fifo, Mode::from_raw_mode(0o4777));
+        assert_eq!(
+            [set("fifo"), set("link"), set("none")],
+            [Ok(()), Err(Errno::STALE), Err(Errno::NOENT)]
+        );
+        assert_eq!(mode(&path("fifo")), 0o4777);
+        assert_eq!(mode(&tree.0.join("secret")), before);
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! execve(2) over argument arrays that were built before the process was made.
+//! Programs: where one is, and execve(2) over argument arrays that were built before the process was made.
 
 use crate::last_errno;
+use rustix::fs::FileType;
 use rustix::io::Errno;
-use std::ffi::{CStr, CString, NulError, c_char};
+use std::ffi::{CStr, CString, NulError, OsStr, c_char};
+use std::path::PathBuf;
 
 /// A null-terminated array of C strings, ready for execve(2).
 pub struct CStringArray {
@@ -65,4 +67,30 @@ pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
     // `CStringArray` upholds.
     unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
     last_errno()
+}
+
+/// An executable of this name in the absolute directories of a list as PATH has it: what a relative one means depends on where we
+/// are.
+pub fn find_program(name: &str, path: &OsStr) -> Option<PathBuf> {
+    let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
+    directories.map(|directory| directory.join(name)).find(|candidate| {
+        rustix::fs::stat(candidate).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && stat.st_mode & 0o111 != 0
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_in_absolute_directories_only() {
+        let find = |name, path| find_program(name, OsStr::new(path));
+        assert_eq!(find("sh", ".:/nonexistent:/bin"), Some("/bin/sh".into()));
+        assert_eq!(find("there-is-no-such-program", "/bin:/usr/bin"), None);
+        assert_eq!(find("bin", "/usr"), None, "a directory");
+        assert_eq!(find("passwd", "/etc"), None, "a file that nobody may execute");
+    }
 }

@@ -25,6 +25,7 @@ pub mod mount;
 pub mod namespace;
 pub mod network;
 pub mod notification;
+pub mod process;
 pub mod ptrace;
 pub mod scheduling;
 pub mod seccomp;

@@ -148,26 +148,6 @@ pub(super) fn by_path(parent: impl AsFd, name: &[u8]) -> Vec<u8> {
     path
 }
 
-/// Changes the mode of `name`, which is of type `kind` and not a symlink. There is no `fchmodat` that does not follow before
-/// Linux 6.6, and a device must not be opened: so through the magic link of an O_PATH fd that was looked at first.
-pub(super) fn chmod_special(
-    parent: impl AsFd,
-    name: &[u8],
-    kind: FileType,
-    mode: Mode,
-) -> Result<(), Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&fd)?;
-    if file_type(&stat) != kind {
-        return Err(Errno::STALE);
-    }
-    if Mode::from_raw_mode(stat.st_mode) == mode {
-        return Ok(());
-    }
-    rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode)
-}
-
 /// Sets an extended attribute of `name`, which is not followed.
 pub(super) fn set_xattr(
     parent: impl AsFd,

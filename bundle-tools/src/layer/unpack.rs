@@ -303,7 +303,7 @@ impl<'o> Unpacker<'o> {
         })?;
         self.describe_by_name(entry, parent, name, path)?;
         // After the owner: chown takes setuid away.
-        tree::chmod_special(&parent.fd, name, kind, mode)
+        sys::beneath::chmod_special(&parent.fd, name, kind, mode)
             .map_err(|e| Error::file("set the mode of", path, e))?;
         Ok(true)
     }

@@ -1,7 +1,7 @@
 //! The directory of containers: reserve, find, list, remove.
 //!
 //! A container's directory is filled under a temporary name and put in place by one rename, together with its name
-//! (a symlink in `names/`), under the lock of the whole directory; that lock is held for nothing else. What a killed
+//! (a symlink in `names/`), under the lock of the whole directory; that lock is held for little else. What a killed
 //! `nman` left under a temporary name is removed by whoever makes the next. It goes the same way: hidden by one rename,
 //! and then removed with all that it had, so that whoever looks sees a whole container or none.
 
@@ -73,11 +73,17 @@ impl Containers {
         Dir { path: self.root.join(format!("{HALF}{id}")) }
     }
 
-    /// Puts a new container in place, under its name, locked. `fill` writes further files before it can be seen.
-    pub fn reserve(&self, record: &Record) -> Result<(Dir, Guard)> {
+    /// Puts a new container in place, under its name, locked. First `complete` gives its record what no other container has: the
+    /// records of all others are there, and nobody else makes one meanwhile.
+    pub fn reserve_with(
+        &self,
+        record: &mut Record,
+        complete: impl FnOnce(&mut Record) -> Result<()>,
+    ) -> Result<(Dir, Guard)> {
         let hidden = self.hidden(&record.id);
         // Before there is anything to sweep: a directory whose lock nobody has yet looks like a killed process's.
         let _all = self.lock_all()?;
+        complete(record)?;
         make_private(&hidden.path)?;
         let placed = self.place(record, &hidden);
         if placed.is_err() {
@@ -85,6 +91,12 @@ impl Containers {
             let _ = fs::remove_dir_all(&hidden.path);
         }
         placed
+    }
+
+    /// The same of a record that is complete.
+    #[cfg(test)]
+    pub(crate) fn reserve(&self, record: &Record) -> Result<(Dir, Guard)> {
+        self.reserve_with(&mut record.clone(), |_| Ok(()))
     }
 
     fn place(&self, record: &Record, hidden: &Dir) -> Result<(Dir, Guard)> {

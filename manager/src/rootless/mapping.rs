@@ -6,7 +6,6 @@
 use crate::error::{Error, Result, reason};
 use crate::id_map::{self, Mapping};
 use crate::passwd::entry;
-use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -197,18 +196,11 @@ fn call(program: &Path, pid: u32, lines: &[Mapping], file: &str) -> Result<()> {
     Err(failed(said.lines().next().unwrap_or("it does not say why")))
 }
 
-/// An executable of this name in the absolute directories of PATH: what a relative one means depends on where we are.
+/// A program in PATH, or where programs usually are.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let all = std::env::split_paths(&path).chain(std::env::split_paths(OsStr::new(USUAL)));
-    all.filter(|directory| directory.is_absolute()).map(|directory| directory.join(name)).find(
-        |candidate| {
-            rustix::fs::stat(candidate).is_ok_and(|stat| {
-                FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-                    && stat.st_mode & 0o111 != 0
-            })
-        },
-    )
+    let find = |path: &OsStr| sys::exec::find_program(name, path);
+    find(&path).or_else(|| find(OsStr::new(USUAL)))
 }
 
 #[cfg(test)]

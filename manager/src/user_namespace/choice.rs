@@ -15,17 +15,15 @@ const SIZE_OF_USER: u32 = 1024;
 /// Whose ranges of ids in /etc/subuid and /etc/subgid root's containers may have: Podman's name, then Docker's.
 const OWNERS: [&str; 2] = ["containers", "dockremap"];
 
-/// Decides which ids a container has, and who its process is where nothing else says it.
+/// Decides which ids a container has, and who its process is where nothing else says it. Ids that no other container has are for
+/// [`choose_free`].
 ///
 /// # Errors
 /// There are not enough ids, or the mode is one that only root, or only a user, can have.
-pub fn choose(settings: &Settings, containers: &Containers, record: &mut Record) -> Result<()> {
-    let mode: Mode = record.host_config.userns_mode.parse().map_err(Error::Usage)?;
-    match (mode, settings.rootless) {
+pub fn choose(settings: &Settings, record: &mut Record) -> Result<()> {
+    match (wanted(record)?, settings.rootless) {
         (Mode::Private, true) => Own::of_caller().check(&record.host_config.id_mappings),
-        (Mode::Host | Mode::Private, _) => Ok(()),
-        (Mode::Auto(size), false) => of_root(containers, &mut record.host_config, size),
-        (Mode::Auto(size), true) => apart(containers, &mut record.host_config, size),
+        (Mode::Host | Mode::Private | Mode::Auto(_), _) => Ok(()),
         (Mode::KeepId(_), false) => only_for_users("keep-id"),
         (Mode::NoMap, false) => only_for_users("nomap"),
         (Mode::KeepId(kept), true) => keep(record, kept),
@@ -36,6 +34,27 @@ pub fn choose(settings: &Settings, containers: &Containers, record: &mut Record)
             Ok(())
         }
     }
+}
+
+/// Gives a container of `--userns auto` the first ids that no other has. Whoever is made at the same moment would get the same: the
+/// caller sees to it that nobody is, until the record is where [`Containers::list`] finds it.
+///
+/// # Errors
+/// There are not enough ids.
+pub fn choose_free(
+    settings: &Settings,
+    containers: &Containers,
+    record: &mut Record,
+) -> Result<()> {
+    match (wanted(record)?, settings.rootless) {
+        (Mode::Auto(size), false) => of_root(containers, &mut record.host_config, size),
+        (Mode::Auto(size), true) => apart(containers, &mut record.host_config, size),
+        _ => Ok(()),
+    }
+}
+
+fn wanted(record: &Record) -> Result<Mode> {
+    record.host_config.userns_mode.parse().map_err(Error::Usage)
 }
 
 fn only_for_users(mode: &str) -> Result<()> {

@@ -124,6 +124,20 @@ fn stop_kills_what_does_not_listen() {
     world.assert_no_container();
 }
 
+/// The first process may call itself what it likes, and `/proc` tells it as it is.
+#[test]
+fn a_container_whose_process_has_a_name_that_is_no_text_is_reached_and_stopped() {
+    let world = World::new();
+    let script = "printf '\\377' >/proc/$$/comm; echo ready; while :; do sleep 1; done";
+    world.run(&["-d", "--name", "nameless"], &["sh", "-c", script]).ok();
+    eventually("it has its name", || world.nman(["logs", "nameless"]).stdout() == "ready\n");
+    assert_eq!(world.nman(["exec", "nameless", "echo", "hi"]).ok().stdout(), "hi\n");
+    world.nman(["stop", "-t", "0", "nameless"]).ok();
+    assert_eq!(world.inspect("nameless", "/State/ExitCode"), 137);
+    world.nman(["rm", "nameless"]).ok();
+    world.assert_no_container();
+}
+
 #[test]
 fn a_background_container_with_rm_removes_itself() {
     let world = World::new();

@@ -1,6 +1,6 @@
 //! User namespaces: root of the container is nobody on the host, and nothing on disk is chowned for it.
 
-use super::world::{World, eventually};
+use super::world::{IMAGE, World, eventually};
 use nconform::fixture::Capture;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -126,6 +126,32 @@ fn containers_get_ids_that_no_other_one_has() {
         assert!(refused.stderr().contains(why), "no `{why}` in {refused}");
     }
     world.shell(&["--userns", "host"], "true").ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn containers_that_are_made_at_the_same_moment_have_different_ids() {
+    let world = World::new();
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        std::fs::write(file, "containers:300000:6000\n").unwrap();
+    }
+    let create =
+        || world.command(["create", "--userns", "auto:size=1000", "--network", "none", IMAGE]);
+    let started: Vec<_> = (0..6).map(|_| create().start()).collect();
+    for (mut child, output) in started {
+        assert!(child.wait().unwrap().success(), "{output}");
+    }
+    let ids = world.nman(["ps", "-aq", "--no-trunc"]).ok().stdout();
+    for kind in ["UidMap", "GidMap"] {
+        let map = |id: &str| world.inspect(id, &format!("/HostConfig/IDMappings/{kind}/0"));
+        let mut maps: Vec<_> = ids.lines().map(|id| map(id).as_str().unwrap().to_owned()).collect();
+        maps.sort();
+        let wanted: Vec<_> = (300..306).map(|first| format!("0:{first}000:1000")).collect();
+        assert_eq!(maps, wanted);
+    }
+    world.command(["create", "--userns", "auto", "--network", "none", IMAGE]).run().exits(1);
+    let rm: Vec<&str> = ["rm"].into_iter().chain(ids.lines()).collect();
+    world.nman(rm).ok();
     world.assert_no_container();
 }
 

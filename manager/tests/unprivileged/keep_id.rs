@@ -126,6 +126,27 @@ fn other_mappings_are_some_of_the_users_ids() {
 }
 
 #[test]
+fn containers_that_are_made_at_the_same_moment_have_different_ids_of_the_users() {
+    let world = World::with_nrun();
+    let create =
+        || world.command(["create", "--userns", "auto:size=1000", "--network", "none", IMAGE]);
+    let started: Vec<_> = (0..4).map(|_| create().start()).collect();
+    for (mut child, output) in started {
+        assert!(child.wait().unwrap().success(), "{output}");
+    }
+    let ids = world.nman(["ps", "-aq", "--no-trunc"]).ok().stdout();
+    let mut maps: Vec<_> = ids
+        .lines()
+        .map(|id| world.inspect(id, "/HostConfig/IDMappings/UidMap/0").as_str().unwrap().to_owned())
+        .collect();
+    maps.sort();
+    assert_eq!(maps, ["0:1001:1000", "0:1:1000", "0:2001:1000", "0:3001:1000"]);
+    let rm: Vec<&str> = ["rm"].into_iter().chain(ids.lines()).collect();
+    world.nman(rm).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn without_ranges_there_is_no_root_for_a_mapping() {
     let world = World::without_image();
     for file in ["/etc/subuid", "/etc/subgid"] {

@@ -2,7 +2,6 @@
 
 use super::{Dir, State};
 use crate::process::{self, Process};
-use std::fs;
 
 impl Dir {
     /// The container's monitor, while it is there.
@@ -21,8 +20,7 @@ impl Dir {
     #[must_use]
     pub fn has_process(&self, pid: i32) -> bool {
         process::is_alive(pid)
-            && (fs::read_to_string(format!("/proc/{pid}/cgroup"))
-                .is_ok_and(|groups| groups.contains(self.id()))
+            && (process::text(pid, "cgroup").is_some_and(|groups| groups.contains(self.id()))
                 || self.has_beside_init(pid))
     }
 
@@ -47,6 +45,7 @@ fn is_outside(pid: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use crate::container::Status;
 
     /// A directory with the state of a container whose init and monitor are said to be this process.
