@@ -29,8 +29,7 @@ pub struct BlobWriter {
 impl BlobWriter {
     pub(super) fn new(layout: &Layout, expected: Option<Expected>) -> Result<Self, Error> {
         let algorithm = expected.as_ref().map_or("sha256", |e| e.digest.algorithm().as_str());
-        let dir = layout.path().join("blobs").join(algorithm);
-        fs::create_dir_all(&dir).map_err(|e| Error::file("make", &dir, e))?;
+        let dir = layout.make_blobs(algorithm)?;
         let (file, temporary) = open_temporary(&dir, layout.path())
             .map_err(|e| Error::file("make a file in", &dir, e))?;
         Ok(Self { layout: layout.clone(), file, temporary, check: Check::new(expected) })
