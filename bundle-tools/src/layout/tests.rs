@@ -174,6 +174,11 @@ fn a_damaged_blob_is_noticed_when_it_is_read_and_mended_when_it_is_stored_again(
     assert!(error.contains("has 3 bytes where 5 were expected"), "{error}");
     layout.put(&b"hello"[..], None).unwrap();
     assert_eq!(layout.read(&descriptor).unwrap(), b"hello");
+    // Of the right length, as in a layout that comes from elsewhere.
+    fs::write(layout.blob_path(&digest), "hellp").unwrap();
+    layout.read(&descriptor).unwrap_err();
+    layout.put(&b"hello"[..], None).unwrap();
+    assert_eq!(layout.read(&descriptor).unwrap(), b"hello");
     fs::remove_file(layout.blob_path(&digest)).unwrap();
     assert!(matches!(layout.read(&descriptor), Err(Error::MissingBlob { .. })));
 }
