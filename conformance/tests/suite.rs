@@ -158,6 +158,14 @@ const BROKEN_COMMANDS: &[(&str, &str)] = &[
     ("ps) echo '[1]'; exit 0", "command-line: ps --format json"),
     ("run) kill -SEGV $$", "operations: a deleted container's id"),
     ("state) [ $# -gt 3 ] || exit 0", "operations: an operation without the id"),
+    (
+        "start) \"$real\" \"$@\" || kill -SEGV $$; exit 0",
+        "operations: starting a container that is not there",
+    ),
+    (
+        "run) \"$real\" \"$@\" || kill -SEGV $$; exit 0",
+        "personality: a domain that there is none of",
+    ),
 ];
 
 /// A script that stands in for a runtime.
@@ -310,7 +318,7 @@ fn a_runtime_that_runs_no_container_passes_nothing_although_it_refuses_everythin
             &stand,
             &[
                 "process: an empty list of arguments is refused",
-                "operations: starting a container that is not there",
+                "operations: starting a container that runs",
                 "masked-paths: a masked path that is not there",
             ],
             &["--timeout", "4"],

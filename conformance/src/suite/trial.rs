@@ -196,16 +196,8 @@ impl Trial {
         let id = self.new_id();
         self.note(bundle);
         let output = self.finish_call(self.runtime.bundle_call("create", bundle, [""; 0], &id))?;
-        if output.success() {
-            return Err(Finding::fail(format!("`create` is refused: {why}"), output.to_string()));
-        }
-        if output.crashed() {
-            return Err(Finding::fail("an error, not a crash", output.to_string()));
-        }
-        let state = self.call(["state", &id])?;
-        if state.success() {
-            return Err(Finding::fail("nothing is left of a refused container", state.to_string()));
-        }
+        fails(&format!("`create` is refused: {why}"), &output)?;
+        fails("nothing is left of a refused container", &self.call(["state", &id])?)?;
         Ok(output)
     }
 
@@ -286,6 +278,17 @@ pub(super) fn exits(output: Output, code: i32) -> Result<Output, Finding> {
         return Ok(output);
     }
     Err(Finding::fail(format!("exit status {code}"), output.to_string()))
+}
+
+/// A call has been refused: it ended with an error. A crash is none, whatever it keeps from being done.
+pub(super) fn fails(expected: &str, output: &Output) -> Verdict {
+    if output.crashed() {
+        return Err(Finding::fail(format!("{expected}, and no crash"), output.to_string()));
+    }
+    if output.success() {
+        return Err(Finding::fail(expected, output.to_string()));
+    }
+    Ok(())
 }
 
 /// A copy of this program in a directory, where containers can get at it.

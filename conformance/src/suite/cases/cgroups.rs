@@ -13,7 +13,7 @@ use crate::suite::facts::{
     BFQ_ALONE, BLKIO_THROTTLE, BLKIO_WEIGHT, CPU, CPU_BURST, CPUSET, HUGE_PAGES, MEMORY, NET_CLS,
     NET_PRIO, OOM_CONTROL, PIDS, RDMA, REALTIME_GROUPS, SWAP_ACCOUNT, SWAPPINESS, V2, rdma_device,
 };
-use crate::suite::trial::Trial;
+use crate::suite::trial::{Trial, fails};
 
 /// 64 MiB.
 const LIMIT: u64 = 64 << 20;
@@ -76,7 +76,7 @@ pub(super) const MEMORY_TOPIC: Topic = Topic {
             t.wait_for("32 MiB in use", || if live.stdout().contains("held") { Ok(()) } else { Err(live.stdout()) })?;
             let wanted = json!({"memory": {"limit": 8 << 20, "checkBeforeUpdate": true}});
             let update = t.finish_call(t.runtime().call(["update", "--resources", "-", live.id()]).stdin(wanted.to_string()))?;
-            holds(!update.success(), "a refusal", &update.to_string())?;
+            fails("a refusal", &update)?;
             same("the limit", (256_u64 << 20).to_string().as_str(), live.cgroup(&["memory.limit_in_bytes", "memory.max"])?.as_str())
         })
         .needs(&[MEMORY])

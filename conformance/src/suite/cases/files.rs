@@ -8,7 +8,7 @@ use super::process::write_file;
 use crate::suite::case::{Finding, Topic, Verdict, contract, crun, must, runc, should};
 use crate::suite::expect::{contains, has, has_option, has_options, holds, mount_at, same};
 use crate::suite::facts::MOUNT_SETATTR;
-use crate::suite::trial::Trial;
+use crate::suite::trial::{Trial, fails};
 
 pub(super) const ROOT: Topic = Topic {
     name: "root",
@@ -392,7 +392,7 @@ pub(super) const PROPAGATION: Topic = Topic {
         must("a propagation that there is none of is refused", |t| {
             let bundle = t.bundle().set("/linux/rootfsPropagation", "sideways");
             let output = t.run(&bundle)?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless()
         .known(&[crun("takes no notice of it")]),

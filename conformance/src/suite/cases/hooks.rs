@@ -9,7 +9,7 @@ use super::process::write_script;
 use crate::fixture::BundleDir;
 use crate::suite::case::{Finding, Topic, contract, crun, must, runc};
 use crate::suite::expect::{contains, has, holds, same};
-use crate::suite::trial::{Trial, succeeded};
+use crate::suite::trial::{Trial, fails, succeeded};
 
 /// Hooks that run before the container's process, in the order of the specification.
 const BEFORE: [&str; 4] = ["prestart", "createRuntime", "createContainer", "startContainer"];
@@ -152,7 +152,8 @@ pub(super) const HOOKS: Topic = Topic {
             write_script(&bundle, "hook", "exit 3");
             let bundle = bundle.push("/hooks/startContainer", json!({"path": "/hook"})).shell("echo ran");
             let output = t.run(&bundle)?;
-            holds(!output.success() && !output.stdout().contains("ran"), "a failure, and no output", &output.to_string())
+            fails("a failure", &output)?;
+            holds(!output.stdout().contains("ran"), "no output", &output.to_string())
         })
         .rootless(),
         must("a poststart hook that fails is told, and poststop hooks run", |t| {
@@ -183,7 +184,7 @@ pub(super) const HOOKS: Topic = Topic {
             let _ = t.call(["delete", live.id()])?;
             same("the trace", "one two", trace.text().as_str())?;
             let state = t.call(["state", live.id()])?;
-            holds(!state.success(), "no container", &state.to_string())
+            fails("no container", &state)
         })
         .rootless()
         .known(&[runc("stops at the hook that fails")]),

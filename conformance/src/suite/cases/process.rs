@@ -6,7 +6,7 @@ use crate::fixture::BundleDir;
 use crate::suite::case::{CRUN_LEAVES_CGROUP, Topic, contract, crun, must, runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::OOM_MAY_SINK;
-use crate::suite::trial::{Trial, exits, probe_command};
+use crate::suite::trial::{Trial, exits, fails, probe_command};
 
 pub(super) const PROCESS: Topic = Topic {
     name: "process",
@@ -112,7 +112,7 @@ pub(super) const PROCESS: Topic = Topic {
             let bundle = t.bundle();
             write_file(&bundle, "bin/script", "echo no interpreter\n", 0o755);
             let output = t.run(&bundle.args(["/bin/script"]))?;
-            holds(!output.success(), "a failure", &output.to_string())?;
+            fails("a failure", &output)?;
             contains("the message", &output.stderr(), "exec format error")
         })
         .rootless(),
@@ -208,7 +208,7 @@ pub(super) const CAPABILITIES: Topic = Topic {
             let output = t.run(&bundle)?;
             // Either is right: an error, or a process without it.
             if !output.success() {
-                return Ok(());
+                return fails("an error", &output);
             }
             let seen: Value = serde_json::from_str(&output.stdout()).unwrap_or_default();
             has(&seen, "/capabilities/ambient", json!([]))
@@ -269,7 +269,7 @@ pub(super) const LIMITS: Topic = Topic {
         must("a soft limit above the hard one is refused", |t| {
             let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 200, "hard": 100}]);
             let output = t.run(&t.bundle().set("/process/rlimits", limit))?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless()
         .known(&[CRUN_LEAVES_CGROUP]),
