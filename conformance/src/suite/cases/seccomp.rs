@@ -90,10 +90,14 @@ pub(super) const SECCOMP: Topic = Topic {
         })
         .rootless(),
         must("all conditions of a rule have to hold", |t| {
-            let rule = json!([{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [
-                {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
-                {"index": 2, "value": 77, "op": "SCMP_CMP_EQ"}]}]);
-            has(&t.attempt(filtered(t, rule), &["socket:1"])?, "/socket:1", 0)
+            // The protocol of the call is 0.
+            for (protocol, errno) in [(77, 0), (0, 1)] {
+                let rule = json!([{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [
+                    {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
+                    {"index": 2, "value": protocol, "op": "SCMP_CMP_EQ"}]}]);
+                has(&t.attempt(filtered(t, rule), &["socket:1"])?, "/socket:1", errno)?;
+            }
+            Ok(())
         })
         .rootless(),
         must("a call with the action KILL_PROCESS ends the process with SIGSYS", |t| {
