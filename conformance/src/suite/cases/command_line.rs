@@ -5,9 +5,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::files::bind;
+use super::namespaces::owned;
 use super::process::strings;
 use crate::suite::case::{Finding, Topic, contract, crun, must, runc};
 use crate::suite::expect::{contains, has, holds, same};
+use crate::suite::facts::IDMAPPED_TMPFS;
 use crate::suite::trial::{Trial, exits, fails};
 
 pub(super) const COMMAND_LINE: Topic = Topic {
@@ -388,7 +391,8 @@ pub(super) const FEATURES: Topic = Topic {
                 let told = features.pointer(&format!("/linux/{pointer}")).unwrap_or(&Value::Null);
                 holds(told.is_boolean(), &format!("true or false as {pointer}"), told)?;
             }
-            Ok(())
+            let layout = if t.facts().unified() { "/linux/cgroup/v2" } else { "/linux/cgroup/v1" };
+            has(&features, layout, true)
         })
         .rootless()
         .known(NO_FEATURES),
@@ -400,9 +404,19 @@ pub(super) const FEATURES: Topic = Topic {
         .known(&[crun("has no such command"), runc("lists none")]),
         must("support of idmapped mounts is told as it is", |t| {
             let told = features(t)?["linux"]["mountExtensions"]["idmap"]["enabled"].clone();
-            holds(told.is_boolean(), "true or false", &told)
+            holds(told.is_boolean(), "true or false", &told)?;
+            if !(IDMAPPED_TMPFS.is_met)(t.facts()) {
+                return Ok(());
+            }
+            let source = owned(t);
+            let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+            let mut mount = bind(source.path(), "/mnt", &["rbind"]);
+            mount["uidMappings"] = map.clone();
+            mount["gidMappings"] = map;
+            let bundle = t.bundle().push("/mounts", mount).shell("stat -c %u:%g /mnt/file");
+            let is_so = t.run(&bundle)?.text() == "1003:1004";
+            same("what a container says of it", &is_so, &(told == true))
         })
-        .rootless()
         .known(&[crun("has no such command"), runc("knows no mountExtensions")]),
     ],
 };
