@@ -188,7 +188,7 @@ const BROKEN_COMMANDS: &[(&str, &str)] = &[
     ("state) [ $# -gt 3 ] || exit 0", "operations: an operation without the id"),
     (
         "start) \"$real\" \"$@\" || kill -SEGV $$; exit 0",
-        "operations: starting a container that is not there",
+        "operations: starting a container that runs",
     ),
     (
         "run) \"$real\" \"$@\" || kill -SEGV $$; exit 0",
@@ -351,7 +351,7 @@ fn a_runtime_that_runs_no_container_passes_nothing_although_it_refuses_everythin
             &stand,
             &[
                 "process: an empty list of arguments is refused",
-                "operations: starting a container that runs",
+                "operations: starting a container that is not there",
                 "masked-paths: a masked path that is not there",
             ],
             &["--timeout", "4"],
