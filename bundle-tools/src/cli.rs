@@ -6,6 +6,10 @@ use bundle::platform::Platform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+/// The times that RFC 3339 has a form for: those of the years 0 to 9999, in seconds since 1970.
+const FIRST: i64 = -62_167_219_200;
+const LAST: i64 = 253_402_300_799;
+
 /// Makes, checks, unpacks and packs OCI bundles and image layouts
 ///
 /// A bundle is a directory with a `config.json` and a root file system: what a runtime such as nrun or runc starts. An image
@@ -128,7 +132,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     pub(crate) archive: Option<PathBuf>,
     /// When the image was made, in seconds since 1970; files get this time too. Without it an image has no time, files keep theirs
-    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(FIRST..=LAST))]
     pub(crate) time: Option<i64>,
     /// An annotation of the manifest
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]

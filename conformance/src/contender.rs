@@ -60,10 +60,12 @@ impl Contender {
     pub fn tell_apart(all: &mut [Self]) {
         for index in 1..all.len() {
             let (before, rest) = all.split_at_mut(index);
-            let name = rest[0].program.file_name();
-            let same = before.iter().filter(|other| other.program.file_name() == name).count();
-            if same > 0 {
-                rest[0].name = format!("{}-{}", rest[0].name, same + 1);
+            let own = rest[0].name.clone();
+            let is_taken = |name: &str| before.iter().any(|other| other.name == name);
+            let mut number = 1;
+            while is_taken(&rest[0].name) {
+                number += 1;
+                rest[0].name = format!("{own}-{number}");
             }
         }
     }
@@ -158,6 +160,10 @@ mod tests {
         let mut all = ["/old/nrun", "/usr/bin/runc", "/new/nrun", "/newer/nrun"].map(contender);
         Contender::tell_apart(&mut all);
         assert_eq!(all.map(|one| one.name), ["nrun", "runc", "nrun-2", "nrun-3"]);
+        // Whatever a file itself is called.
+        let mut all = ["/a/nrun", "/b/nrun-2", "/c/nrun"].map(contender);
+        Contender::tell_apart(&mut all);
+        assert_eq!(all.map(|one| one.name), ["nrun", "nrun-2", "nrun-3"]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Layout, has_length};
-use crate::digest::{Check, Digest, Expected};
+use super::{Error, Layout, open_regular};
+use crate::digest::{Check, Digest, Expected, Verifier};
 
 /// A blob that is being written. Dropped without a [`commit`](Self::commit), it leaves nothing behind.
 #[derive(Debug)]
@@ -29,8 +29,7 @@ pub struct BlobWriter {
 impl BlobWriter {
     pub(super) fn new(layout: &Layout, expected: Option<Expected>) -> Result<Self, Error> {
         let algorithm = expected.as_ref().map_or("sha256", |e| e.digest.algorithm().as_str());
-        let dir = layout.path().join("blobs").join(algorithm);
-        fs::create_dir_all(&dir).map_err(|e| Error::file("make", &dir, e))?;
+        let dir = layout.make_blobs(algorithm)?;
         let (file, temporary) = open_temporary(&dir, layout.path())
             .map_err(|e| Error::file("make a file in", &dir, e))?;
         Ok(Self { layout: layout.clone(), file, temporary, check: Check::new(expected) })
@@ -49,7 +48,7 @@ impl BlobWriter {
         let (digest, size) =
             self.check.finish().map_err(|mismatch| self.failed(mismatch.into()))?;
         let path = self.layout.blob_path(&digest);
-        self.link(&path, size).map_err(|e| Error::file("store", &path, e))?;
+        self.link(&path, &digest, size).map_err(|e| Error::file("store", &path, e))?;
         Ok((digest, size))
     }
 
@@ -59,9 +58,8 @@ impl BlobWriter {
         Ok(finished.0)
     }
 
-    fn link(&mut self, path: &Path, size: u64) -> io::Result<()> {
-        // One that is there has the same content, unless a crash cut it off.
-        if has_length(path, size) {
+    fn link(&mut self, path: &Path, digest: &Digest, size: u64) -> io::Result<()> {
+        if is_there(path, digest, size) {
             return Ok(());
         }
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o644))?;
@@ -74,10 +72,8 @@ impl BlobWriter {
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         for _ in 0..16 {
             match rustix::fs::linkat(CWD, &own, CWD, path, AtFlags::SYMLINK_FOLLOW) {
-                Err(Errno::EXIST) => match fs::metadata(path) {
-                    Ok(there) if there.len() == size => return Ok(()),
-                    _ => fs::remove_file(path)?,
-                },
+                Err(Errno::EXIST) if is_there(path, digest, size) => return Ok(()),
+                Err(Errno::EXIST) => fs::remove_file(path)?,
                 other => return Ok(other?),
             }
         }
@@ -111,6 +107,16 @@ impl Drop for BlobWriter {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Whether a blob is there as it should be. It is read: a crash may have cut it off, and a layout that comes from elsewhere may have
+/// anything under the name. One that is as it should be is not replaced, since others may be reading it.
+fn is_there(path: &Path, digest: &Digest, size: u64) -> bool {
+    let expected = Expected { digest: digest.clone(), size: Some(size) };
+    open_regular(path).is_ok_and(|file| {
+        file.metadata().is_ok_and(|there| there.len() == size)
+            && Verifier::new(file, expected).finish().is_ok()
+    })
 }
 
 /// A file without a name in `dir`, or one with a name in `fallback` where the file system has none without. (Not in `dir`: tools

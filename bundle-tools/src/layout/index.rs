@@ -135,12 +135,17 @@ pub(super) fn temporary(name: &str) -> String {
     format!(".{name}.new")
 }
 
-/// Replaces the file `name` in `dir` at once. Called under the lock, so the temporary name is free to take.
+/// Replaces the file `name` in `dir` at once. Called under the lock, so whatever has the temporary name was left behind, or lies in wait:
+/// a layout may come from anywhere, and a link there would lead to any file of the host, a FIFO nowhere.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
     let path = dir.join(name);
     let temporary = dir.join(temporary(name));
     let write = || {
-        let mut file = File::create(&temporary)?;
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::create_new(&temporary)?;
         file.write_all(content)?;
         file.sync_data()?;
         fs::rename(&temporary, &path)

@@ -96,8 +96,7 @@ impl Layout {
                 "it is a directory with other things in it",
             ));
         }
-        let blobs = layout.path.join("blobs/sha256");
-        fs::create_dir_all(&blobs).map_err(|e| Error::file("make", &blobs, e))?;
+        layout.make_blobs("sha256")?;
         layout.change_index(|_| ())?;
         // Last: what is found half made is completed, not believed.
         index::replace(&layout.path, MARKER, VERSION.as_bytes())?;
@@ -107,6 +106,21 @@ impl Layout {
     /// A layout that is looked for nowhere and made nowhere: for a place that is known to have none, whose blobs are all missing.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
+    }
+
+    /// Sees to it that there is a directory for the blobs of an algorithm, in the layout itself: a link would lead what is written to
+    /// any directory of the host.
+    fn make_blobs(&self, algorithm: &str) -> Result<PathBuf, Error> {
+        let all = self.path.join("blobs");
+        let dir = all.join(algorithm);
+        for dir in [&all, &dir] {
+            if fs::symlink_metadata(dir).is_ok_and(|there| there.is_symlink()) {
+                let why = io::Error::other("it leads elsewhere, which a layout must not");
+                return Err(Error::file("write to", dir, why));
+            }
+        }
+        fs::create_dir_all(&dir).map_err(|e| Error::file("make", &dir, e))?;
+        Ok(dir)
     }
 
     /// Where it is.

@@ -80,6 +80,43 @@ fn a_layout_that_was_being_made_when_somebody_stopped_it_is_completed() {
 }
 
 #[test]
+fn nothing_that_lies_in_a_layout_leads_a_writer_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let victim = dir.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    let path = dir.path().join("layout");
+    fs::create_dir(&path).unwrap();
+    for wait in [".index.json.new", ".oci-layout.new"] {
+        std::os::unix::fs::symlink(&victim, path.join(wait)).unwrap();
+    }
+    let layout = Layout::create(&path).unwrap();
+    std::os::unix::fs::symlink(&victim, path.join(".index.json.new")).unwrap();
+    layout.tag("a", &image(&layout, "one")).unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert!(fs::symlink_metadata(path.join("index.json")).unwrap().is_file());
+    // One that would be waited for.
+    let fifo = path.join(".index.json.new");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+    layout.tag("b", &image(&layout, "two")).unwrap();
+    assert!(layout.find(Some("b")).is_ok());
+}
+
+#[test]
+fn blobs_that_would_be_written_elsewhere_are_refused() {
+    for link in ["blobs", "blobs/sha256"] {
+        let (dir, layout) = empty_layout();
+        let elsewhere = dir.path().join("elsewhere");
+        fs::create_dir_all(elsewhere.join("sha256")).unwrap();
+        let link = layout.path().join(link);
+        fs::remove_dir_all(&link).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        let error = layout.put(&b"hello"[..], None).unwrap_err().to_string();
+        assert!(error.ends_with("it leads elsewhere, which a layout must not"), "{error}");
+        assert_eq!(fs::read_dir(elsewhere.join("sha256")).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn a_layout_is_made_by_several_at_once() {
     for _ in 0..20 {
         let dir = tempfile::tempdir().unwrap();
@@ -135,6 +172,11 @@ fn a_damaged_blob_is_noticed_when_it_is_read_and_mended_when_it_is_stored_again(
     let descriptor = Descriptor::new(MediaType::ImageLayer, size, &digest);
     let error = layout.read(&descriptor).unwrap_err().to_string();
     assert!(error.contains("has 3 bytes where 5 were expected"), "{error}");
+    layout.put(&b"hello"[..], None).unwrap();
+    assert_eq!(layout.read(&descriptor).unwrap(), b"hello");
+    // Of the right length, as in a layout that comes from elsewhere.
+    fs::write(layout.blob_path(&digest), "hellp").unwrap();
+    layout.read(&descriptor).unwrap_err();
     layout.put(&b"hello"[..], None).unwrap();
     assert_eq!(layout.read(&descriptor).unwrap(), b"hello");
     fs::remove_file(layout.blob_path(&digest)).unwrap();

@@ -1,11 +1,11 @@
 //! `nconform run`: runtimes through the conformance suite.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use nconform::fixture::find_tool;
+use nconform::fixture::BUSYBOX;
 use nconform::suite::{self, Mode, Order, Plan, Results, TOPICS};
 
 use super::ResultFile;
@@ -88,8 +88,13 @@ pub(crate) fn run(args: &Run) -> Result<ExitCode, String> {
                     runs the part that an ordinary user can run"
             .to_owned());
     }
-    if find_tool("busybox").is_none() {
-        return Err("busybox is missing: containers are made of it; install busybox-static".into());
+    if args.systemd && !suite::Facts::probe().systemd() {
+        return Err("systemd does not manage this host, so that it can make no cgroups".to_owned());
+    }
+    if !Path::new(BUSYBOX).is_file() {
+        let missing =
+            format!("`{BUSYBOX}` is missing: containers are made of it; install busybox-static");
+        return Err(missing);
     }
     let plan = Plan {
         contenders: super::contenders(&args.runtime)?,

@@ -150,6 +150,8 @@ pub struct Known {
     pub unified: Option<bool>,
     /// Only with systemd's cgroup driver, or only without.
     pub systemd: Option<bool>,
+    /// Whether it leaves something behind, too, or that alone.
+    pub leaves: bool,
     /// Why.
     pub why: &'static str,
 }
@@ -161,6 +163,11 @@ impl Known {
             && is_so(self.rootless, mode.rootless)
             && is_so(self.unified, unified)
             && is_so(self.systemd, mode.systemd)
+    }
+
+    /// Whether this is how it is known to fail. It may never hang or crash.
+    pub(super) fn covers(&self, fault: Fault) -> bool {
+        fault == Fault::Wrong || self.leaves && fault == Fault::Leftover
     }
 
     /// Only on cgroup v1.
@@ -196,6 +203,7 @@ const ANY: Known = Known {
     rootless: None,
     unified: None,
     systemd: None,
+    leaves: false,
     why: "",
 };
 
@@ -214,9 +222,10 @@ pub(super) const fn old_runc(why: &'static str) -> Known {
     Known { product: "runc", last: Release(1, 1, u32::MAX), why, ..ANY }
 }
 
-/// A failure of crun, up to the release that the cases were tried with.
+/// A failure of crun, up to the release that the cases were tried with. Where a container fails it leaves cgroups behind, too: always
+/// on v2, of some controllers on v1.
 pub(super) const fn crun(why: &'static str) -> Known {
-    Known { product: "crun", last: Release(1, 8, 1), why, ..ANY }
+    Known { product: "crun", last: Release(1, 8, 1), leaves: true, why, ..ANY }
 }
 
 /// crun's after a failure, on cgroup v2.
@@ -226,12 +235,28 @@ pub(super) const CRUN_LEAVES_CGROUP: Known =
 /// What a case returns: nothing when all is as it must be.
 pub(super) type Verdict = Result<(), Finding>;
 
+/// How a runtime fails a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// It does something else than it must.
+    Wrong,
+    /// It comes to no end.
+    Hung,
+    /// It was brought down, or the case was.
+    Crashed,
+    /// It leaves something behind.
+    Leftover,
+}
+
 /// Why a case did not pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "finding", rename_all = "lowercase")]
 pub enum Finding {
     /// The runtime does something else than it must.
     Fail {
+        /// How it does so.
+        fault: Fault,
         /// What must be.
         expected: String,
         /// What is.
@@ -246,7 +271,26 @@ pub enum Finding {
 
 impl Finding {
     pub(super) fn fail(expected: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self::Fail { expected: expected.into(), seen: seen.into() }
+        Self::fault(Fault::Wrong, expected, seen)
+    }
+
+    pub(super) fn fault(
+        fault: Fault,
+        expected: impl Into<String>,
+        seen: impl Into<String>,
+    ) -> Self {
+        Self::Fail { fault, expected: expected.into(), seen: seen.into() }
+    }
+
+    /// What it comes to when something is left behind as well, which matters more than a wrong answer.
+    pub(super) fn with_leftovers(self, left: Self) -> Self {
+        match (self, left) {
+            (
+                Self::Fail { fault: Fault::Wrong, expected, seen },
+                Self::Fail { fault, expected: nothing, seen: found },
+            ) => Self::fault(fault, format!("{expected}; {nothing}"), format!("{seen}\n{found}")),
+            (first, _) => first,
+        }
     }
 
     pub(super) fn skip(reason: impl Into<String>) -> Self {

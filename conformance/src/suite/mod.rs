@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::set_child_subreaper;
 
-pub use case::{Case, Driver, Finding, Known, Level, Need, Topic};
+pub use case::{Case, Driver, Fault, Finding, Known, Level, Need, Topic};
 pub use cases::TOPICS;
 pub use facts::Facts;
 pub use results::{Outcome, Record, Results, Totals};

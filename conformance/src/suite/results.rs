@@ -82,10 +82,10 @@ impl Record {
         let outcome = match (reply.finding, known) {
             (None, None) => Outcome::Pass,
             (None, Some(known)) => Outcome::UnexpectedPass { why: known.why.to_owned() },
-            (Some(Finding::Fail { expected, seen }), None) => Outcome::Fail { expected, seen },
-            (Some(Finding::Fail { expected, seen }), Some(known)) => {
+            (Some(Finding::Fail { fault, expected, seen }), Some(known)) if known.covers(fault) => {
                 Outcome::KnownFailure { why: known.why.to_owned(), expected, seen }
             }
+            (Some(Finding::Fail { expected, seen, .. }), _) => Outcome::Fail { expected, seen },
             (Some(Finding::Skip { reason }), _) => Outcome::Skip { reason },
         };
         Self { outcome, config: reply.config, millis: reply.millis }
@@ -167,7 +167,7 @@ impl Results {
         Self {
             host: super::Facts::probe().host(),
             mode: words.join(", "),
-            runtimes: with_distinct_names(&plan.contenders),
+            runtimes: plan.contenders.clone(),
             rows,
             elapsed,
         }
@@ -192,27 +192,19 @@ impl Results {
         topics
     }
 
-    /// Whether anything ended otherwise than it must or is known to.
+    /// Whether anything ended otherwise than it must or is known to. Where nothing could be tried with a runtime, nothing was shown.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.rows.iter().any(|row| row.records.iter().any(|record| record.outcome.is_unexpected()))
+        (0..self.runtimes.len()).any(|runtime| {
+            let totals = self.totals(runtime, None);
+            totals.failed + totals.unexpected > 0 || totals.passed + totals.known == 0
+        })
     }
-}
-
-/// Two builds of one runtime have the same file name: their paths then tell them apart.
-fn with_distinct_names(contenders: &[Contender]) -> Vec<Contender> {
-    let is_unique =
-        |name: &str| contenders.iter().filter(|contender| contender.name == name).count() == 1;
-    let named = contenders.iter().map(|contender| {
-        let path = || contender.program.display().to_string();
-        let name = if is_unique(&contender.name) { contender.name.clone() } else { path() };
-        Contender { name, ..contender.clone() }
-    });
-    named.collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::case::Fault;
     use super::*;
 
     fn reply(finding: Option<Finding>) -> Reply {
@@ -229,18 +221,14 @@ mod tests {
         assert!(!outcome(fail(), Some(&KNOWN)).is_unexpected());
         assert!(outcome(None, Some(&KNOWN)).is_unexpected());
         assert_eq!(outcome(Some(Finding::skip("x")), Some(&KNOWN)).word(), "skip");
-    }
-
-    #[test]
-    fn runtimes_of_one_name_are_told_apart_by_their_paths() {
-        let contender = |program: &str| Contender {
-            name: program.rsplit('/').next().expect("a name").to_owned(),
-            program: program.into(),
-            version: "x".to_owned(),
-        };
-        let all = [contender("/a/nrun"), contender("/b/nrun"), contender("/c/runc")];
-        let names: Vec<String> =
-            with_distinct_names(&all).into_iter().map(|contender| contender.name).collect();
-        assert_eq!(names, ["/a/nrun", "/b/nrun", "runc"]);
+        // What is known is how it fails, not that it may fail in any way.
+        let fault = |fault| Finding::fault(fault, "a", "b");
+        for other in [Fault::Hung, Fault::Crashed, Fault::Leftover] {
+            assert_eq!(outcome(Some(fault(other)), Some(&KNOWN)).word(), "fail", "{other:?}");
+        }
+        const LEAVES: Known = super::super::case::crun("leaves it");
+        assert_eq!(outcome(Some(fault(Fault::Leftover)), Some(&LEAVES)).word(), "known");
+        let both = Finding::fail("a", "b").with_leftovers(fault(Fault::Leftover));
+        assert_eq!(outcome(Some(both), Some(&KNOWN)).word(), "fail");
     }
 }

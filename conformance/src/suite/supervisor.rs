@@ -11,15 +11,15 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{WaitOptions, waitpid};
 
-use super::case::Finding;
-use super::worker::{Order, Reply};
+use super::case::{Fault, Finding};
+use super::worker::{Order, READY, Reply};
 use crate::fixture::{PREFIX, cgroups};
 use crate::sweep::kill_descendants;
 
 /// The words that make this program a worker.
 pub const WORKER: &str = "suite-worker";
 
-/// How long a worker may take to clean up once it was told to end.
+/// How long a worker may take to begin, and to clean up once it was told to end.
 const FAREWELL: Duration = Duration::from_secs(60);
 
 /// The workers of this process, so that what they leave to it can be told from them.
@@ -55,15 +55,16 @@ impl Supervisor {
             Ok(reply) => Ok(reply),
             Err(lost) => {
                 let said = self.worker.take().map(Worker::kill).unwrap_or_default();
-                let seen = match lost {
-                    Lost::Hung => format!("it still ran after {:?}\n{said}", self.limit),
-                    Lost::Ended => format!("the process that ran it ended\n{said}"),
+                let (fault, seen) = match lost {
+                    Lost::Hung => {
+                        (Fault::Hung, format!("it still ran after {:?}\n{said}", self.limit))
+                    }
+                    Lost::Ended => {
+                        (Fault::Crashed, format!("the process that ran it ended\n{said}"))
+                    }
                 };
-                Ok(Reply {
-                    finding: Some(Finding::fail("the case comes to an end", seen.trim_end())),
-                    config: Vec::new(),
-                    millis: 0,
-                })
+                let finding = Finding::fault(fault, "the case comes to an end", seen.trim_end());
+                Ok(Reply { finding: Some(finding), config: Vec::new(), millis: 0 })
             }
         }
     }
@@ -125,7 +126,12 @@ impl Worker {
                 }
             }
         });
-        Ok(Self { child, stdin, replies, errors })
+        let worker = Self { child, stdin, replies, errors };
+        // Before it is ready, it is the host that lacks something, whatever the runtime.
+        match worker.replies.recv_timeout(FAREWELL) {
+            Ok(line) if line == READY => Ok(worker),
+            _ => Err(failed(worker.kill())),
+        }
     }
 
     fn ask(&mut self, case: usize, limit: Duration) -> Result<Reply, Lost> {

@@ -12,13 +12,16 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use serde_json::Value;
 
-use super::case::{Finding, Verdict};
+use super::case::{Fault, Finding, Verdict};
 use super::facts::Facts;
 use super::live::Live;
 use super::place::Place;
 use super::worker::Order;
 use crate::fixture::{BundleDir, Capture, Output, Runtime, cgroups};
 use crate::probe;
+
+/// A variable in the environment of every call, which is nobody else's.
+pub(super) const OF_CALLER: &str = "NCONFORM_CALLER";
 
 /// How a runtime is run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,7 +110,8 @@ impl Trial {
 
     /// The same for a call that was prepared otherwise.
     pub(super) fn finish_call(&self, capture: Capture) -> Result<Output, Finding> {
-        let hung = |seen| Finding::fail("the call comes to an end", seen);
+        let capture = capture.env(OF_CALLER, "yes");
+        let hung = |seen| Finding::fault(Fault::Hung, "the call comes to an end", seen);
         capture.limit(self.limit).try_run().map_err(hung)
     }
 
@@ -196,16 +200,8 @@ impl Trial {
         let id = self.new_id();
         self.note(bundle);
         let output = self.finish_call(self.runtime.bundle_call("create", bundle, [""; 0], &id))?;
-        if output.success() {
-            return Err(Finding::fail(format!("`create` is refused: {why}"), output.to_string()));
-        }
-        if output.crashed() {
-            return Err(Finding::fail("an error, not a crash", output.to_string()));
-        }
-        let state = self.call(["state", &id])?;
-        if state.success() {
-            return Err(Finding::fail("nothing is left of a refused container", state.to_string()));
-        }
+        fails(&format!("`create` is refused: {why}"), &output)?;
+        fails("nothing is left of a refused container", &self.call(["state", &id])?)?;
         Ok(output)
     }
 
@@ -260,7 +256,11 @@ impl Trial {
         if found.is_empty() {
             return Ok(());
         }
-        Err(Finding::fail("nothing is left after `delete --force`", found.join("\n")))
+        Err(Finding::fault(
+            Fault::Leftover,
+            "nothing is left after `delete --force`",
+            found.join("\n"),
+        ))
     }
 }
 
@@ -285,7 +285,20 @@ pub(super) fn exits(output: Output, code: i32) -> Result<Output, Finding> {
     if output.code() == code {
         return Ok(output);
     }
-    Err(Finding::fail(format!("exit status {code}"), output.to_string()))
+    let fault = if output.crashed() { Fault::Crashed } else { Fault::Wrong };
+    Err(Finding::fault(fault, format!("exit status {code}"), output.to_string()))
+}
+
+/// A call has been refused: it ended with an error. A crash is none, whatever it keeps from being done.
+pub(super) fn fails(expected: &str, output: &Output) -> Verdict {
+    if output.crashed() {
+        let expected = format!("{expected}, and no crash");
+        return Err(Finding::fault(Fault::Crashed, expected, output.to_string()));
+    }
+    if output.success() {
+        return Err(Finding::fail(expected, output.to_string()));
+    }
+    Ok(())
 }
 
 /// A copy of this program in a directory, where containers can get at it.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Finding, Verdict};
+use super::case::{Case, Fault, Finding, Verdict};
 use super::cases;
 use super::facts::Facts;
 use super::place::Place;
@@ -41,6 +41,9 @@ pub(super) struct Reply {
     pub(super) millis: u64,
 }
 
+/// What a worker says when the host has all that its place takes.
+pub(super) const READY: &str = "ready";
+
 /// What the last panic said.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
@@ -65,6 +68,7 @@ pub fn serve(order: &Order) -> Result<(), String> {
     contender.hide_what_it_cannot_bear();
     let facts = Rc::new(Facts::probe());
     let control = OnceCell::new();
+    say(READY)?;
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| error.to_string())?;
         let number: usize = line.parse().map_err(|_| format!("`{line}` is no number of a case"))?;
@@ -74,18 +78,22 @@ pub fn serve(order: &Order) -> Result<(), String> {
             let trial = || Trial::new(Rc::clone(&place), Rc::clone(&facts), order);
             reply.finding = control.get_or_init(|| runs_a_container(trial()).err()).clone();
         }
-        let text = serde_json::to_string(&reply).expect("plain data always serialises");
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| error.to_string())?;
+        say(&serde_json::to_string(&reply).expect("plain data always serialises"))?;
     }
     Ok(())
+}
+
+/// A line for the supervisor.
+fn say(line: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
 /// What a case that passes rests on: who runs no container at all refuses what must be refused, and changes nothing that must stay.
 fn runs_a_container(trial: Trial) -> Verdict {
     let seen = trial.observe(trial.bundle()).map(drop);
     seen.and(trial.finish()).map_err(|finding| match finding {
-        Finding::Fail { seen, .. } => Finding::fail("a plain container runs", seen),
+        Finding::Fail { fault, seen, .. } => Finding::fault(fault, "a plain container runs", seen),
         skipped => skipped,
     })
 }
@@ -99,11 +107,15 @@ fn answer(case: &Case, place: &Rc<Place>, facts: &Rc<Facts>, order: &Order) -> R
     let trial = Trial::new(Rc::clone(place), Rc::clone(facts), order);
     let verdict = catch_unwind(AssertUnwindSafe(|| (case.run)(&trial))).unwrap_or_else(|_| {
         let text = PANIC.lock().map(|last| last.clone()).unwrap_or_default();
-        Err(Finding::fail("the case comes to an end", text))
+        Err(Finding::fault(Fault::Crashed, "the case comes to an end", text))
     });
     let config = trial.differences();
     let left = trial.finish();
-    Reply { finding: verdict.and(left).err(), config, millis: millis() }
+    let finding = match (verdict, left) {
+        (Err(finding), Err(left)) => Some(finding.with_leftovers(left)),
+        (verdict, left) => verdict.and(left).err(),
+    };
+    Reply { finding, config, millis: millis() }
 }
 
 /// Why a case says nothing here.

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::suite::case::{Topic, contract, crun, must, old_runc};
 use crate::suite::expect::{has, holds, same};
 use crate::suite::facts::{NO_RESCTRL, NUMA, RESCTRL};
+use crate::suite::trial::fails;
 
 pub(super) const PERSONALITY: Topic = Topic {
     name: "personality",
@@ -28,7 +29,7 @@ pub(super) const PERSONALITY: Topic = Topic {
         must("a domain that there is none of is refused", |t| {
             let bundle = t.bundle().set("/linux/personality", json!({"domain": "PLAN9"}));
             let output = t.run(&bundle)?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless()
         .known(&[old_runc("knows no personality")]),
@@ -63,7 +64,7 @@ pub(super) const MEMORY_POLICY: Topic = Topic {
         must("a mode that there is none of is refused", |t| {
             let policy = json!({"mode": "MPOL_TOMORROW", "nodes": "0"});
             let output = t.run(&t.bundle().set("/linux/memoryPolicy", policy))?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless()
         .known(&[old_runc("knows no memoryPolicy"), crun("knows no memoryPolicy")]),
@@ -111,7 +112,7 @@ pub(super) const SYSCTL: Topic = Topic {
         must("a parameter that there is none of is refused", |t| {
             let bundle = t.bundle().set("/linux/sysctl", json!({"net.no.such.parameter": "1"}));
             let output = t.run(&bundle)?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         }),
     ],
 };

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::namespaces::in_user_namespace;
 use crate::fixture::{BundleDir, cgroups};
@@ -12,6 +12,7 @@ use crate::suite::case::{Finding, Topic, contract, crun, must, runc, should};
 use crate::suite::expect::{holds, same};
 use crate::suite::facts::{PIDS, V2};
 use crate::suite::live::Live;
+use crate::suite::trial::fails;
 
 pub(super) const CGROUPS_PATH: Topic = Topic {
     name: "cgroups-path",
@@ -75,18 +76,32 @@ pub(super) const CGROUPS_PATH: Topic = Topic {
             let path = format!("/{id}-shared");
             let bundle =
                 || t.bundle().args(["sleep", "60"]).set("/linux/cgroupsPath", path.clone());
-            let (first, second) = (bundle(), bundle());
+            let first = bundle().set("/linux/resources/pids", json!({"limit": 77}));
+            let (second, other) = (bundle(), t.new_id());
             let _one = t.start(&first)?;
-            let Ok(other) = t.start(&second) else { return Ok(()) };
-            let groups =
-                fs::read_to_string(format!("/proc/{}/cgroup", other.pid()?.as_raw_nonzero()))
-                    .unwrap_or_default();
+            let create =
+                t.finish_call(t.runtime().bundle_call("create", &second, [""; 0], &other))?;
+            if !create.success() {
+                fails("a refusal", &create)?;
+                return fails(
+                    "nothing is left of a refused container",
+                    &t.call(["state", &other])?,
+                );
+            }
+            t.call_ok(["start", &other])?;
+            let state = t.call_ok(["state", &other])?.stdout();
+            let state: Value = serde_json::from_str(&state).unwrap_or_default();
+            let groups = fs::read_to_string(format!("/proc/{}/cgroup", state["pid"]));
+            let groups = groups.unwrap_or_default();
             holds(
                 groups.lines().any(|line| line.ends_with(&path)),
                 &format!("a cgroup {path}"),
                 &groups,
-            )
+            )?;
+            let limit = cgroups::read(&path[1..], "pids.max");
+            same("the limit of both", "77", limit.unwrap_or_default().as_str())
         })
+        .needs(&[PIDS])
         .cgroupfs_only(),
     ],
 };

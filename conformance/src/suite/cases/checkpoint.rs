@@ -8,7 +8,7 @@ use crate::fixture::{BundleDir, Capture, cgroups, find_tool};
 use crate::suite::case::{Finding, Known, Topic, Verdict, contract, crun, runc};
 use crate::suite::expect::{has, holds, same};
 use crate::suite::live::Live;
-use crate::suite::trial::{Trial, exits, succeeded};
+use crate::suite::trial::{Trial, exits, fails, succeeded};
 
 /// Counts in a file of the root file system, so that it shows whether it goes on where it was.
 const COUNTER: &str =
@@ -27,7 +27,7 @@ pub(super) const CHECKPOINT: Topic = Topic {
             let images = t.directory();
             checkpoint(t, &live, &images, &[])?;
             let gone = t.call(["state", live.id()])?;
-            holds(!gone.success(), "no container after `checkpoint`", &gone.to_string())?;
+            fails("no container after `checkpoint`", &gone)?;
             let left = cgroups::named(live.id());
             holds(left.is_empty(), "no cgroup after `checkpoint`", &left)?;
             // One that began anew would take as long again to come to this number.
@@ -78,16 +78,16 @@ pub(super) const CHECKPOINT: Topic = Topic {
             let (bundle, id) = (counter(t)?, t.new_id());
             let images = t.directory();
             let output = try_restore(t, &bundle, &id, &images, &[])?;
-            holds(!output.success(), "a failure", &output.to_string())?;
+            fails("a failure", &output)?;
             let state = t.call(["state", &id])?;
-            holds(!state.success(), "no container", &state.to_string())
+            fails("no container", &state)
         }),
         contract("a container that is only created cannot be checkpointed", |t| {
             let bundle = counter(t)?;
             let live = t.create(&bundle)?;
             let images = t.directory().path().display().to_string();
             let output = t.call(["checkpoint", "--image-path", &images, live.id()])?;
-            holds(!output.success(), "a failure", &output.to_string())?;
+            fails("a failure", &output)?;
             same("status", "created", live.status()?.as_str())
         }),
     ],

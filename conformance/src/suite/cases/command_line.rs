@@ -5,10 +5,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::files::bind;
+use super::namespaces::owned;
 use super::process::strings;
 use crate::suite::case::{Finding, Topic, contract, crun, must, runc};
 use crate::suite::expect::{contains, has, holds, same};
-use crate::suite::trial::{Trial, exits};
+use crate::suite::facts::IDMAPPED_TMPFS;
+use crate::suite::trial::{Trial, exits, fails};
 
 pub(super) const COMMAND_LINE: Topic = Topic {
     name: "command-line",
@@ -44,7 +47,7 @@ pub(super) const COMMAND_LINE: Topic = Topic {
             let live = t.start(&bundle)?;
             for signal in ["TOMORROW", "4711"] {
                 let output = t.call(["kill", live.id(), signal])?;
-                holds(!output.success(), &format!("a failure with {signal}"), &output.to_string())?;
+                fails(&format!("a failure with {signal}"), &output)?;
             }
             same("status", "running", live.status()?.as_str())
         })
@@ -68,7 +71,7 @@ pub(super) const COMMAND_LINE: Topic = Topic {
             let live = t.start(&bundle)?;
             t.call_ok(["delete", "--force", live.id()])?;
             let state = t.call(["state", live.id()])?;
-            holds(!state.success(), "no container", &state.to_string())
+            fails("no container", &state)
         })
         .rootless(),
         contract("run exits with the status of the process", |t| {
@@ -138,7 +141,7 @@ pub(super) const COMMAND_LINE: Topic = Topic {
         }),
         contract("a command that is not there fails with the text that engines look for", |t| {
             let output = t.run(&t.bundle().args(["no-such-command"]))?;
-            holds(!output.success(), "a failure", &output.to_string())?;
+            fails("a failure", &output)?;
             contains("the message", &output.stderr(), "executable file")?;
             contains("the message", &output.stderr(), "not found in")
         })
@@ -151,7 +154,7 @@ pub(super) const COMMAND_LINE: Topic = Topic {
             let words = ["--log", &path, "--log-format", "json", "run", "--bundle"];
             let words = words.iter().map(|word| Path::new(*word).to_owned());
             let output = t.call(words.chain([bundle.path().to_owned(), id.into()]))?;
-            holds(!output.success(), "a failure", &output.to_string())?;
+            fails("a failure", &output)?;
             let text = fs::read_to_string(&log).unwrap_or_default();
             let lines: Vec<Value> =
                 text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -247,7 +250,7 @@ pub(super) const COMMAND_LINE: Topic = Topic {
             for id in ["a/b", "..", ""] {
                 let output =
                     t.finish_call(t.runtime().bundle_call("create", &bundle, [""; 0], id))?;
-                holds(!output.success(), &format!("a refusal of {id:?}"), &output.to_string())?;
+                fails(&format!("a refusal of {id:?}"), &output)?;
             }
             Ok(())
         })
@@ -388,7 +391,8 @@ pub(super) const FEATURES: Topic = Topic {
                 let told = features.pointer(&format!("/linux/{pointer}")).unwrap_or(&Value::Null);
                 holds(told.is_boolean(), &format!("true or false as {pointer}"), told)?;
             }
-            Ok(())
+            let layout = if t.facts().unified() { "/linux/cgroup/v2" } else { "/linux/cgroup/v1" };
+            has(&features, layout, true)
         })
         .rootless()
         .known(NO_FEATURES),
@@ -400,9 +404,19 @@ pub(super) const FEATURES: Topic = Topic {
         .known(&[crun("has no such command"), runc("lists none")]),
         must("support of idmapped mounts is told as it is", |t| {
             let told = features(t)?["linux"]["mountExtensions"]["idmap"]["enabled"].clone();
-            holds(told.is_boolean(), "true or false", &told)
+            holds(told.is_boolean(), "true or false", &told)?;
+            if !(IDMAPPED_TMPFS.is_met)(t.facts()) {
+                return Ok(());
+            }
+            let source = owned(t);
+            let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+            let mut mount = bind(source.path(), "/mnt", &["rbind"]);
+            mount["uidMappings"] = map.clone();
+            mount["gidMappings"] = map;
+            let bundle = t.bundle().push("/mounts", mount).shell("stat -c %u:%g /mnt/file");
+            let is_so = t.run(&bundle)?.text() == "1003:1004";
+            same("what a container says of it", &is_so, &(told == true))
         })
-        .rootless()
         .known(&[crun("has no such command"), runc("knows no mountExtensions")]),
     ],
 };

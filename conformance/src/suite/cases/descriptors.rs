@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::fixture::Output;
 use crate::suite::case::{Finding, Topic, contract, crun};
-use crate::suite::expect::{holds, same};
-use crate::suite::trial::{Trial, exits};
+use crate::suite::expect::same;
+use crate::suite::trial::{Trial, exits, fails};
 
 /// Shows what descriptors 3 and 4 hold, and whether there are further ones; 10 and 11 may be the shell's own.
 const SHOW: &str =
@@ -62,7 +62,7 @@ pub(super) const DESCRIPTORS: Topic = Topic {
             let files = Files::new(t);
             let words = ["run", "--preserve-fds", "9", "--bundle", &path(bundle.path()), &id];
             let output = files.call(t, &words)?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless()
         .known(&[crun("takes no notice of it")]),

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::process::strings;
 use crate::suite::case::{Topic, contract, crun, nrun};
 use crate::suite::expect::{contains, has, holds, same};
-use crate::suite::trial::exits;
+use crate::suite::trial::{exits, fails};
 
 pub(super) const EXEC: Topic = Topic {
     name: "exec",
@@ -147,7 +147,7 @@ pub(super) const EXEC: Topic = Topic {
             |t| {
                 let bundle = t.bundle().args(["sleep", "60"]);
                 let output = t.start(&bundle)?.try_exec(&[], &["no-such-command"])?;
-                exits_with_failure(&output)?;
+                fails("a failure", &output)?;
                 contains("the message", &output.stderr(), "executable file")?;
                 contains("the message", &output.stderr(), "not found")
             },
@@ -157,7 +157,7 @@ pub(super) const EXEC: Topic = Topic {
             let bundle = t.bundle().args(["sleep", "60"]);
             super::process::write_file(&bundle, "opt/text", "text", 0o644);
             let output = t.start(&bundle)?.try_exec(&[], &["/opt/text"])?;
-            exits_with_failure(&output)?;
+            fails("a failure", &output)?;
             contains("the message", &output.stderr(), "permission denied")
         })
         .rootless(),
@@ -176,12 +176,12 @@ pub(super) const EXEC: Topic = Topic {
             let bundle = t.bundle();
             let live = t.start(&bundle)?;
             live.wait()?;
-            exits_with_failure(&live.try_exec(&[], &["true"])?)
+            fails("a failure", &live.try_exec(&[], &["true"])?)
         })
         .rootless(),
         contract("a container that is not there takes no exec", |t| {
             let output = t.call(["exec", t.new_id().as_str(), "true"])?;
-            exits_with_failure(&output)?;
+            fails("a failure", &output)?;
             contains("the message", &output.stderr(), "does not exist")
         })
         .rootless()
@@ -192,7 +192,7 @@ pub(super) const EXEC: Topic = Topic {
             t.call_ok(["pause", live.id()])?;
             let output = live.try_exec(&[], &["true"])?;
             t.call_ok(["resume", live.id()])?;
-            exits_with_failure(&output)
+            fails("a failure", &output)
         }),
         contract("the id comes before words that look like options", |t| {
             let bundle = t.bundle().args(["sleep", "60"]);
@@ -202,8 +202,3 @@ pub(super) const EXEC: Topic = Topic {
         .rootless(),
     ],
 };
-
-/// Whatever the status is, it is not 0.
-fn exits_with_failure(output: &crate::fixture::Output) -> crate::suite::case::Verdict {
-    holds(!output.success(), "a failure", &output.to_string())
-}

@@ -1,14 +1,18 @@
 //! config.md, root and mounts; config-linux.md, default file systems, masked and read-only paths, propagation.
 
 use std::fs;
+use std::path::Path;
 
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+};
 use serde_json::{Value, json};
 
 use super::process::write_file;
 use crate::suite::case::{Finding, Topic, Verdict, contract, crun, must, runc, should};
 use crate::suite::expect::{contains, has, has_option, has_options, holds, mount_at, same};
 use crate::suite::facts::MOUNT_SETATTR;
-use crate::suite::trial::Trial;
+use crate::suite::trial::{Trial, fails};
 
 pub(super) const ROOT: Topic = Topic {
     name: "root",
@@ -53,7 +57,8 @@ pub(super) const ROOT: Topic = Topic {
     ],
 };
 
-/// The options with MUST in config.md's table, but for those that have a case of their own.
+/// The options with MUST in config.md's table that change nothing to be seen, or what is there without them; the others have cases of
+/// their own.
 const REQUIRED_OPTIONS: &[&str] = &[
     "async",
     "atime",
@@ -204,20 +209,40 @@ pub(super) const MOUNTS: Topic = Topic {
             )
         }),
         must("a mount has the propagation of its options", |t| {
-            let bundle = t
-                .bundle()
-                .push("/mounts", tmpfs("/shared", &["rshared"]))
-                .push("/mounts", tmpfs("/private", &["rprivate"]))
-                .push("/mounts", tmpfs("/unbindable", &["runbindable"]));
+            let source = t.directory();
+            let _shared = Shared::make(source.path())?;
+            let all = [
+                ("shared", "shared:"),
+                ("rshared", "shared:"),
+                ("slave", "master:"),
+                ("rslave", "master:"),
+                ("private", "[]"),
+                ("rprivate", "[]"),
+                ("unbindable", "unbindable"),
+                ("runbindable", "unbindable"),
+            ];
+            let bundle = all.iter().fold(t.bundle(), |bundle, (option, _)| {
+                let point = format!("/{option}");
+                bundle.push("/mounts", bind(source.path(), &point, &["bind", option]))
+            });
             let seen = t.observe(bundle)?;
-            let tags = |point: &str| -> Result<String, Finding> {
-                Ok(mount_at(&seen, point)?["propagation"].to_string())
-            };
-            contains("/shared", &tags("/shared")?, "shared:")?;
-            holds(!tags("/private")?.contains("shared:"), "a private mount", &tags("/private")?)?;
-            contains("/unbindable", &tags("/unbindable")?, "unbindable")
+            for (option, tag) in all {
+                let tags = mount_at(&seen, &format!("/{option}"))?["propagation"].to_string();
+                contains(option, &tags, tag)?;
+            }
+            Ok(())
         })
         .known(&[crun("does not keep rshared")]),
+        must("a mount with the option remount changes the one that is there", |t| {
+            let bundle = t
+                .bundle()
+                .push("/mounts", tmpfs("/mnt", &["nosuid"]))
+                .push("/mounts", tmpfs("/mnt", &["remount", "nosuid", "noexec"]));
+            let seen = t.observe(bundle)?;
+            has_options(mount_at(&seen, "/mnt")?, &["nosuid", "noexec"])?;
+            let all = seen["mounts"].as_array().into_iter().flatten();
+            same("mounts at /mnt", &1, &all.filter(|mount| mount["point"] == "/mnt").count())
+        }),
         contract("tmpcopyup fills a tmpfs with what the image has there", |t| {
             let bundle = t.bundle();
             write_file(&bundle, "data/file", "of the image", 0o644);
@@ -227,7 +252,7 @@ pub(super) const MOUNTS: Topic = Topic {
             same("output", "of the image\n1", seen.as_str())
         }),
         must("a bind whose source is not there is refused", |t| {
-            let nowhere = std::path::Path::new("/nowhere/at/all");
+            let nowhere = Path::new("/nowhere/at/all");
             let bundle = t.bundle().push("/mounts", bind(nowhere, "/mnt", &["bind"]));
             t.refused(&bundle, "the source does not exist").map(drop)
         })
@@ -374,16 +399,18 @@ pub(super) const PROPAGATION: Topic = Topic {
             contains("the root", &mount_at(&seen, "/")?["propagation"].to_string(), "shared:")
         })
         .known(&[runc("the root ends up private")]),
-        must("a private root has none", |t| {
-            let seen = t.observe(t.bundle().set("/linux/rootfsPropagation", "private"))?;
-            let tags = mount_at(&seen, "/")?["propagation"].to_string();
-            holds(!tags.contains("shared:") && !tags.contains("master:"), "no tag", &tags)
+        must("a private root has neither, and no mount of the host comes in", |t| {
+            let (tags, comes_in) = root_on_shared(t, "private")?;
+            holds(!tags.contains("shared:") && !tags.contains("master:"), "no tag", &tags)?;
+            same("a mount of the host comes in", &false, &comes_in)
         }),
-        must("a slave root has a master and no peers", |t| {
-            let seen = t.observe(t.bundle().set("/linux/rootfsPropagation", "slave"))?;
-            let tags = mount_at(&seen, "/")?["propagation"].to_string();
-            holds(!tags.contains("shared:"), "no peer", &tags)
-        }),
+        must("a slave root has a master and no peers, and mounts of the host come in", |t| {
+            let (tags, comes_in) = root_on_shared(t, "slave")?;
+            holds(!tags.contains("shared:"), "no peer", &tags)?;
+            contains("the root", &tags, "master:")?;
+            same("a mount of the host comes in", &true, &comes_in)
+        })
+        .known(&[runc("the root ends up private"), crun("the root ends up private")]),
         must("an unbindable root cannot be bound", |t| {
             let seen = t.observe(t.bundle().set("/linux/rootfsPropagation", "unbindable"))?;
             contains("the root", &mount_at(&seen, "/")?["propagation"].to_string(), "unbindable")
@@ -392,7 +419,7 @@ pub(super) const PROPAGATION: Topic = Topic {
         must("a propagation that there is none of is refused", |t| {
             let bundle = t.bundle().set("/linux/rootfsPropagation", "sideways");
             let output = t.run(&bundle)?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless()
         .known(&[crun("takes no notice of it")]),
@@ -404,7 +431,7 @@ fn tmpfs(destination: &str, options: &[&str]) -> Value {
 }
 
 /// A bind mount.
-pub(super) fn bind(source: &std::path::Path, destination: &str, options: &[&str]) -> Value {
+pub(super) fn bind(source: &Path, destination: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": "bind", "source": source, "options": options})
 }
 
@@ -418,15 +445,48 @@ fn tree(trial: &Trial) -> Result<tempfile::TempDir, Finding> {
     let source = trial.directory();
     let below = source.path().join("below");
     fs::create_dir(&below).expect("make a directory");
-    rustix::mount::mount("tmpfs", &below, "tmpfs", rustix::mount::MountFlags::empty(), None)
+    mount("tmpfs", &below, "tmpfs", MountFlags::empty(), None)
         .map_err(|errno| Finding::skip(format!("cannot mount a tmpfs: {}", sys::text(errno))))?;
     fs::write(below.join("file"), "below").expect("write a file");
     Ok(source)
 }
 
 fn release(source: &tempfile::TempDir) {
-    let _ =
-        rustix::mount::unmount(source.path().join("below"), rustix::mount::UnmountFlags::DETACH);
+    let _ = unmount(source.path().join("below"), UnmountFlags::DETACH);
+}
+
+/// A directory that is a mount of its own, and passes on what is mounted below it.
+struct Shared<'d>(&'d Path);
+
+impl<'d> Shared<'d> {
+    fn make(directory: &'d Path) -> Result<Self, Finding> {
+        let failed =
+            |errno| Finding::skip(format!("cannot make a shared mount: {}", sys::text(errno)));
+        mount_bind(directory, directory).map_err(failed)?;
+        let shared = Self(directory);
+        mount_change(directory, MountPropagationFlags::SHARED).map_err(failed)?;
+        Ok(shared)
+    }
+}
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        let _ = unmount(self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// A container whose root lies on a shared mount: the tags of the root, and whether what the host mounts there later comes in.
+fn root_on_shared(trial: &Trial, propagation: &str) -> Result<(String, bool), Finding> {
+    let bundle = trial.bundle().args(["sleep", "60"]).set("/linux/rootfsPropagation", propagation);
+    let later = bundle.rootfs().join("later");
+    fs::create_dir(&later).expect("make a directory");
+    let _shared = Shared::make(bundle.path())?;
+    let live = trial.start(&bundle)?;
+    mount("tmpfs", &later, "tmpfs", MountFlags::empty(), None)
+        .map_err(|errno| Finding::skip(format!("cannot mount a tmpfs: {}", sys::text(errno))))?;
+    let seen = live.observe(&[])?;
+    let tags = mount_at(&seen, "/")?["propagation"].to_string();
+    Ok((tags, mount_at(&seen, "/later").is_ok()))
 }
 
 /// A recursive option gives a bind, and the mount below it, the flag.

@@ -5,6 +5,7 @@ use crate::fixture::unique_name;
 use crate::suite::case::{Topic, contract, must};
 use crate::suite::expect::{has, same};
 use crate::suite::facts::{APPARMOR, NO_APPARMOR, NO_SELINUX};
+use crate::suite::trial::fails;
 
 pub(super) const LABELS: Topic = Topic {
     name: "labels",
@@ -38,7 +39,7 @@ pub(super) const LABELS: Topic = Topic {
         must("a profile that is not loaded is refused", |t| {
             let bundle = t.bundle().set("/process/apparmorProfile", unique_name());
             let output = t.run(&bundle)?;
-            crate::suite::expect::holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .needs(&[APPARMOR]),
         contract("a profile is refused where there is no AppArmor", |t| {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::suite::case::{Topic, contract, crun, must};
 use crate::suite::expect::{contains, has, holds, same};
-use crate::suite::trial::exits;
+use crate::suite::trial::{exits, fails};
 
 pub(super) const STATE: Topic = Topic {
     name: "state",
@@ -84,7 +84,7 @@ pub(super) const STATE: Topic = Topic {
         .known(&[crun("gives rootfs as it stands in config.json")]),
         must("asking for the state of a container that is not there is an error", |t| {
             let output = t.call(["state", &t.new_id()])?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless(),
         contract("the message about a container that is not there says `does not exist`", |t| {
@@ -124,7 +124,7 @@ pub(super) const OPERATIONS: Topic = Topic {
             let live = t.start(&bundle)?;
             let again =
                 t.finish_call(t.runtime().bundle_call("create", &bundle, [""; 0], live.id()))?;
-            holds(!again.success(), "a failure", &again.to_string())?;
+            fails("a failure", &again)?;
             same("status", "running", live.status()?.as_str())
         })
         .rootless(),
@@ -132,7 +132,7 @@ pub(super) const OPERATIONS: Topic = Topic {
             let bundle = t.bundle().args(["sleep", "60"]);
             let live = t.start(&bundle)?;
             let again = t.call(["start", live.id()])?;
-            holds(!again.success(), "a failure", &again.to_string())?;
+            fails("a failure", &again)?;
             same("status", "running", live.status()?.as_str())
         })
         .rootless(),
@@ -143,7 +143,7 @@ pub(super) const OPERATIONS: Topic = Topic {
                 [&["state"][..], &["create", "--bundle", &path], &["start"], &["kill"], &["delete"]]
             {
                 let output = t.call(words)?;
-                holds(!output.success(), &format!("a failure of {words:?}"), &output.to_string())?;
+                fails(&format!("a failure of {words:?}"), &output)?;
             }
             Ok(())
         })
@@ -156,17 +156,17 @@ pub(super) const OPERATIONS: Topic = Topic {
             holds(!create.crashed(), "an error, not a crash", &create.to_string())?;
             // Where it is refused sooner, there is nothing to be started.
             let start = t.call(["start", &id])?;
-            holds(!start.success() && !start.crashed(), "an error of start", &start.to_string())
+            fails("an error of start", &start)
         })
         .rootless(),
         must("starting a container that is not there is an error", |t| {
             let output = t.call(["start", &t.new_id()])?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless(),
         must("killing a container that is not there is an error", |t| {
             let output = t.call(["kill", &t.new_id(), "KILL"])?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless(),
         must("killing a container that has stopped is an error", |t| {
@@ -174,7 +174,7 @@ pub(super) const OPERATIONS: Topic = Topic {
             let live = t.start(&bundle)?;
             live.wait()?;
             let output = t.call(["kill", live.id(), "KILL"])?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless(),
         must("a container that is only created can be killed", |t| {
@@ -189,13 +189,13 @@ pub(super) const OPERATIONS: Topic = Topic {
             let bundle = t.bundle().args(["sleep", "60"]);
             let live = t.start(&bundle)?;
             let output = t.call(["delete", live.id()])?;
-            holds(!output.success(), "a failure", &output.to_string())?;
+            fails("a failure", &output)?;
             same("status", "running", live.status()?.as_str())
         })
         .rootless(),
         must("deleting a container that is not there is an error", |t| {
             let output = t.call(["delete", &t.new_id()])?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless(),
         must("a deleted container's id can be used again", |t| {

@@ -323,7 +323,7 @@ pub(super) fn in_user_namespace(trial: &Trial) -> BundleDir {
 }
 
 /// A directory with a file of user 3 and group 4.
-fn owned(trial: &Trial) -> tempfile::TempDir {
+pub(super) fn owned(trial: &Trial) -> tempfile::TempDir {
     let source = trial.directory();
     fs::set_permissions(source.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .expect("a mode");

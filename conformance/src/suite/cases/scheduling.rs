@@ -9,7 +9,7 @@ use crate::suite::case::{Finding, Topic, crun, must, old_runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{CHRT, DEADLINE, REALTIME, TWO_PROCESSORS, has_realtime_groups};
 use crate::suite::live::Live;
-use crate::suite::trial::{exits, report_of};
+use crate::suite::trial::{exits, fails, report_of};
 
 pub(super) const SCHEDULING: Topic = Topic {
     name: "scheduling",
@@ -45,7 +45,7 @@ pub(super) const SCHEDULING: Topic = Topic {
             let scheduler = json!({"policy": "SCHED_FIFO", "priority": 4711});
             let bundle = with_budget(t.bundle()).set("/process/scheduler", scheduler);
             let output = t.run(&bundle)?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .known(&[old_runc("knows no scheduler"), crun("knows no scheduler")]),
         must("a deadline has the configured runtime, deadline and period", |t| {
@@ -84,7 +84,7 @@ pub(super) const SCHEDULING: Topic = Topic {
         must("a policy that there is none of is refused", |t| {
             let scheduler = json!({"policy": "SCHED_TOMORROW"});
             let output = t.run(&t.bundle().set("/process/scheduler", scheduler))?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless()
         .known(&[old_runc("knows no scheduler"), crun("knows no scheduler")]),
@@ -111,7 +111,7 @@ pub(super) const SCHEDULING: Topic = Topic {
         must("a class of I/O that there is none of is refused", |t| {
             let priority = json!({"class": "IOPRIO_CLASS_TOMORROW", "priority": 1});
             let output = t.run(&t.bundle().set("/process/ioPriority", priority))?;
-            holds(!output.success(), "a failure", &output.to_string())
+            fails("a failure", &output)
         })
         .rootless()
         .known(&[old_runc("knows no ioPriority"), crun("knows no ioPriority")]),
