@@ -203,10 +203,27 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
     use nconform::fixture::{check_manual, check_roff, manual_pages};
 
     use super::Cli;
+
+    #[test]
+    fn a_time_is_one_that_others_can_read() {
+        let pack = |time| {
+            let words =
+                ["nbundle", "pack", "--rootfs", "r", "--tag", "x", "-o", "l", "--time", time];
+            Cli::try_parse_from(words)
+        };
+        for time in ["-1", "0", "253402300799"] {
+            pack(time).unwrap();
+        }
+        for time in ["999999999999", "253402300800", "-62167219201"] {
+            let error = pack(time).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("is not in"), "{error}");
+        }
+    }
 
     #[test]
     fn manual_pages_match_the_command_line() {

@@ -248,19 +248,6 @@ fn the_same_tree_packs_to_the_same_digest_in_every_compression() {
 }
 
 #[test]
-fn a_time_is_one_that_others_can_read() {
-    let bench = Bench::new();
-    fs::create_dir(bench.path("root")).unwrap();
-    let pack = ["pack", "--rootfs", "root", "--tag", "x", "-o", "l", "--time"];
-    bench.ok("nbundle", &[&pack[..], &["-1"]].concat());
-    for time in ["999999999999", "253402300800", "-62167219201"] {
-        let (status, _, stderr) = bench.fails(&[&pack[..], &[time]].concat());
-        assert_eq!(status, 2, "{stderr}");
-        assert!(stderr.contains(time) && stderr.contains("is not in"), "{stderr}");
-    }
-}
-
-#[test]
 fn umoci_and_nbundle_unpack_our_image_to_the_same_tree() {
     let bench = Bench::new();
     rich_tarball(&bench.path("rootfs.tar"));
