@@ -45,8 +45,8 @@ fn is_outside(pid: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use crate::container::Status;
+    use std::fs;
 
     /// A directory with the state of a container whose init and monitor are said to be this process.
     fn said_to_be_us() -> (tempfile::TempDir, Dir) {
