@@ -1,4 +1,5 @@
-//! The system calls that rustix does not have, and those that it marks unsafe.
+//! The system calls that rustix does not have, those that it marks unsafe, and what more than one program asks of the system with
+//! several of them (`process`, `beneath`, `exec`).
 //!
 //! This is the only crate of the workspace that may contain `unsafe` (invariant I4). Every function here is safe to
 //! call: where the kernel's rule cannot be expressed in types, the module says who upholds it and checks it in debug
