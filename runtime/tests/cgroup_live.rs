@@ -58,7 +58,7 @@ fn planned(name: &str, json: &str, layout: &Layout) -> CgroupPlan {
 }
 
 fn mark() -> Mark {
-    Mark::new("c", "now")
+    Mark::new("c", "2026-01-01T00:00:00Z")
 }
 
 /// A cgroup that is killed and removed at the end of the test, however it ends.

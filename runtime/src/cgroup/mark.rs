@@ -36,23 +36,27 @@ impl Mark {
         let _ = NAMES.into_iter().any(set);
     }
 
-    /// The mark on a directory, whose ever it is.
-    fn on(directory: &Path) -> Option<String> {
+    /// What is in the place of a mark on a directory, whose ever it is.
+    fn on(directory: &Path) -> Option<Vec<u8>> {
         // An id has at most 255 bytes.
         let mut buffer = [0; 512];
         NAMES.into_iter().find_map(|name| {
             match rustix::fs::getxattr(directory, name, &mut buffer[..]) {
-                Ok(length) => Some(shown(&buffer[..length])),
+                Ok(length) => Some(buffer[..length].to_vec()),
                 // Too long to be ours.
-                Err(Errno::RANGE) => Some("?".to_owned()),
+                Err(Errno::RANGE) => Some(b"?".to_vec()),
                 Err(_) => None,
             }
         })
     }
 
+    fn is(&self, found: &[u8]) -> bool {
+        found == self.0.as_bytes()
+    }
+
     /// The mark of another container on this directory.
     fn other(&self, directory: &Path) -> Option<String> {
-        Mark::on(directory).filter(|found| *found != self.0)
+        Mark::on(directory).filter(|found| !self.is(found)).map(|found| shown(&found))
     }
 }
 
@@ -92,7 +96,7 @@ impl Cgroup {
     pub fn is_marked(&self) -> bool {
         let directories = self.paths.all();
         let (Some(mark), Some(directory)) = (&self.mark, directories.first()) else { return false };
-        Mark::on(directory).is_some_and(|found| found == mark.0)
+        Mark::on(directory).is_some_and(|found| mark.is(&found))
     }
 
     /// The container whose it is by now, if that is another one: its id and when it was created, or `?` for what is no mark.
