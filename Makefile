@@ -19,8 +19,8 @@ export NRUN_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 RUNS ?= 20
 PROFILE ?= release
 # How large nrun may be on x86-64, in bytes: a release, and a build without link-time optimisation, which CI makes.
-MOST_BYTES_release := 2350000
-MOST_BYTES_quick := 2675000
+MOST_BYTES_release := 2335000
+MOST_BYTES_quick := 2655000
 # The runtime of `make test-with`.
 RUNTIME ?= runc
 # Which engines `make test-engines` drives; all when empty.

@@ -342,25 +342,27 @@ fn a_stopped_container_takes_no_other_along_that_has_its_cgroup_by_now() {
     sandbox.assert_clean();
 }
 
+/// Writes over the mark that a container's cgroup has.
+fn mark(id: &str, text: &str) {
+    let name = "trusted.nrun";
+    let marked = |path: &PathBuf| rustix::fs::getxattr(path, name, &mut [0; 512][..]).is_ok();
+    let directory = cgroups::named(id).into_iter().find(marked).expect("a cgroup with a mark");
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&directory, name, text.as_bytes(), flags).expect("write it");
+}
+
 /// A container that owns its cgroup may write on it where the mark is an attribute that any owner can set.
 #[test]
 fn a_container_that_runs_keeps_its_cgroup_whatever_is_written_on_it() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let name = "trusted.nrun";
     for end in
         [&["kill", "--all", "ID", "KILL"][..], &["kill", "ID", "KILL"], &["delete", "-f", "ID"]]
     {
         let bundle = BundleDir::new().shell("sleep 600 & sleep 601; true").without_namespace("pid");
         let container = runtime.start(&bundle);
         let id = container.id();
-        let marked = |path: &PathBuf| rustix::fs::getxattr(path, name, &mut [0; 512][..]).is_ok();
-        let directory = cgroups::named(id).into_iter().find(marked).expect("a cgroup with a mark");
-        let forge = |text: &str| {
-            let flags = rustix::fs::XattrFlags::empty();
-            rustix::fs::setxattr(&directory, name, text.as_bytes(), flags).expect("write it");
-        };
-        forge("other 2000-01-01T00:00:00.000000000Z");
+        mark(id, "other 2000-01-01T00:00:00.000000000Z");
         let pid = container.pid().as_raw_nonzero().get();
         let processes = || runtime.call(["ps", "--format", "json", id]).run().ok().json();
         let listed = processes().as_array().is_some_and(|pids| pids.contains(&pid.into()));
@@ -393,13 +395,7 @@ fn a_stopped_container_leaves_its_class_of_cache_to_who_has_its_cgroup_by_now() 
         state["intelRdt"] = json!({"directory": class, "own": true});
         std::fs::write(&file, state.to_string()).expect("the state");
         if is_taken {
-            let name = "trusted.nrun";
-            let marked =
-                |path: &&PathBuf| rustix::fs::getxattr(*path, name, &mut [0; 512][..]).is_ok();
-            let directories = cgroups::named(container.id());
-            let directory = directories.iter().find(marked).expect("a cgroup with a mark");
-            let (mark, flags) = (b"other 2000-01-01T00:00:00Z", rustix::fs::XattrFlags::empty());
-            rustix::fs::setxattr(directory, name, mark, flags).expect("write it");
+            mark(container.id(), "other 2000-01-01T00:00:00Z");
         }
         let _ = container.delete().ok();
         assert_eq!(class.exists(), is_taken);
@@ -414,12 +410,7 @@ fn what_is_written_on_a_cgroup_is_not_shown_unless_it_is_a_mark() {
     let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().args(["true"]));
     let container = runtime.start(&bundle);
     container.wait();
-    let name = "trusted.nrun";
-    let marked = |path: &&PathBuf| rustix::fs::getxattr(*path, name, &mut [0; 512][..]).is_ok();
-    let directories = cgroups::named(container.id());
-    let directory = directories.iter().find(marked).expect("a cgroup with a mark");
-    let flags = rustix::fs::XattrFlags::empty();
-    rustix::fs::setxattr(directory, name, b"x\nnrun: all is well", flags).expect("write it");
+    mark(container.id(), "x\nnrun: all is well");
     let output = container.delete().ok();
     output.says("by now, `?`");
     assert!(!output.stderr().contains("all is well"), "{output}");
