@@ -18,18 +18,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::signals::{self, Mask, SignalFd};
 use terminal::Terminal;
 
-const SIGHUP: i32 = 1;
-const SIGINT: i32 = 2;
-const SIGQUIT: i32 = 3;
 const SIGPIPE: i32 = 13;
-const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 const SIGCONT: i32 = 18;
 const SIGURG: i32 = 23;
 const SIGWINCH: i32 = 28;
 
 /// By which a user or a supervisor asks a program to end.
-const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
 /// By which whoever runs a container in the foreground is told to end before there is a program to pass that on to. Nothing but the one
 /// signal that is told of is taken away from the program.
@@ -42,8 +38,7 @@ impl Interrupt {
     /// # Errors
     /// When the fd cannot be made.
     pub fn new() -> Result<Interrupt> {
-        let ending = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
-        SignalFd::new(&Mask::of(&ending))
+        SignalFd::new(&Mask::of(&ENDING))
             .map(Interrupt)
             .map_err(|errno| Error::system("prepare for signals while hooks run", errno))
     }
@@ -212,7 +207,7 @@ impl Foreground {
     fn told_to_end(&self) -> std::result::Result<bool, Errno> {
         let mut told = false;
         while let Some(received) = self.signals.read()? {
-            told |= ENDING.contains(&received.signal);
+            told |= ENDING.iter().any(|ending| ending.as_raw() == received.signal);
         }
         Ok(told)
     }

@@ -96,11 +96,12 @@ pub struct Setting<'a> {
     pub outputs: &'a [Option<OwnedFd>; 2],
     /// It runs in the container's namespaces, where the runtime has an umask of zero.
     pub contained: bool,
-    /// As soon as one of these is readable, nobody wants the container any more, and the hook is killed.
-    pub ended_by: [Option<BorrowedFd<'a>>; 2],
-    /// The same when this hangs up. What can be read there is for the hook's process: the answer about its seccomp listener.
-    pub peer: Option<BorrowedFd<'a>>,
+    /// By which it is killed.
+    pub ended_by: EndedBy<'a>,
 }
+
+/// As soon as one of these is ready for what is asked of it, or hangs up, nobody wants the container any more.
+pub type EndedBy<'a> = [Option<(BorrowedFd<'a>, PollFlags)>; 2];
 
 /// Runs a hook and waits for its end, or kills it when its time is up. `enter` is called in its process right before the exec; its
 /// error is the step that failed.
@@ -126,7 +127,6 @@ pub fn run(
     let mut running = Running {
         hook,
         ended_by: setting.ended_by,
-        peer: setting.peer,
         child,
         report: Some(report),
         refusal: None,
@@ -270,8 +270,7 @@ impl<'a> Given<'a> {
 /// A hook that has been started.
 struct Running<'a> {
     hook: &'a Hook,
-    ended_by: [Option<BorrowedFd<'a>>; 2],
-    peer: Option<BorrowedFd<'a>>,
+    ended_by: EndedBy<'a>,
     child: clone::Child,
     /// Its end, or a failure before the exec.
     report: Option<OwnedFd>,
@@ -311,9 +310,8 @@ impl Running<'_> {
                 watched(&self.input, child, PollFlags::OUT),
                 watched(&self.outputs[0], child, PollFlags::IN),
                 watched(&self.outputs[1], child, PollFlags::IN),
-                watched(&self.ended_by[0], child, PollFlags::IN),
-                watched(&self.ended_by[1], child, PollFlags::IN),
-                watched(&self.peer, child, PollFlags::empty()),
+                awaited(self.ended_by[0], child),
+                awaited(self.ended_by[1], child),
             ];
             match poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -422,12 +420,16 @@ fn end(status: WaitStatus) -> Option<End> {
 
 /// In the place of a stream that has ended nothing is asked for.
 fn watched<'fd>(
-    stream: &'fd Option<impl AsFd>,
+    stream: &'fd Option<OwnedFd>,
     child: &'fd OwnedFd,
     flags: PollFlags,
 ) -> PollFd<'fd> {
-    match stream {
-        Some(stream) => PollFd::new(stream, flags),
+    awaited(stream.as_ref().map(|stream| (stream.as_fd(), flags)), child)
+}
+
+fn awaited<'fd>(what: Option<(BorrowedFd<'fd>, PollFlags)>, child: &'fd OwnedFd) -> PollFd<'fd> {
+    match what {
+        Some((fd, flags)) => PollFd::from_borrowed_fd(fd, flags),
         None => PollFd::new(child, PollFlags::empty()),
     }
 }

@@ -5,7 +5,7 @@
 //! of, and the next one runs (runtime-spec, runtime.md "Lifecycle").
 
 use crate::error::{Error, Result};
-use crate::hook::{self, End, Setting, Trouble};
+use crate::hook::{self, End, EndedBy, Setting, Trouble};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::hooks::{self as planner, Hook, Kind, Subject};
@@ -13,13 +13,13 @@ use crate::record::Saved;
 use crate::wire::HookText;
 use rustix::fs::OFlags;
 use rustix::process::Pid;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use sys::exec::CStringArray;
 
-/// Runs the hooks of [`crate::plan::op::Barrier::Hooks`], as long as none of `ended_by` is readable.
+/// Runs the hooks of [`crate::plan::op::Barrier::Hooks`], until one of `ended_by` is ready.
 ///
 /// # Errors
 /// The first hook that fails, or is ended.
@@ -27,7 +27,7 @@ pub fn at_create(
     plan: &Plan,
     pid: Pid,
     outputs: &[Option<OwnedFd>; 2],
-    ended_by: [Option<BorrowedFd<'_>>; 2],
+    ended_by: EndedBy<'_>,
 ) -> Result<()> {
     plan.hooks.list.iter().try_for_each(|hook| run(&plan.id, hook, Some(pid), outputs, ended_by))
 }
@@ -87,7 +87,7 @@ fn run(
     hook: &Hook,
     pid: Option<Pid>,
     outputs: &[Option<OwnedFd>; 2],
-    ended_by: [Option<BorrowedFd<'_>>; 2],
+    ended_by: EndedBy<'_>,
 ) -> Result<()> {
     let inherited;
     let env = match &hook.env {
@@ -97,7 +97,7 @@ fn run(
             &inherited
         }
     };
-    let setting = Setting { pid, env, outputs, contained: false, ended_by, peer: None };
+    let setting = Setting { pid, env, outputs, contained: false, ended_by };
     hook::run(hook, &setting, || Ok(())).map_err(|trouble| match trouble {
         Trouble::System(errno) | Trouble::Step { errno, .. } => {
             Error::Hook(not_run(id, hook, errno))

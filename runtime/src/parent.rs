@@ -9,6 +9,7 @@ use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::foreground::Interrupt;
+use crate::hook::EndedBy;
 use crate::hooks;
 use crate::id_maps;
 use crate::kill;
@@ -25,7 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use sys::clone;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
@@ -77,8 +78,9 @@ impl Init {
     }
 
     /// What a hook that runs meanwhile is ended by: that we are told to end, or that there is no init any more.
-    fn ended_by(&self) -> [Option<BorrowedFd<'_>>; 2] {
-        [self.interrupt.as_ref().map(AsFd::as_fd), Some(self.pidfd.as_fd())]
+    fn ended_by(&self) -> EndedBy<'_> {
+        let interrupt = self.interrupt.as_ref().map(AsFd::as_fd);
+        [interrupt, Some(self.pidfd.as_fd())].map(|fd| Some((fd?, PollFlags::IN)))
     }
 
     /// Fails when we were told to end.

@@ -140,7 +140,8 @@ impl Layout {
 
     /// Whether the blob is there in its whole length, and not cut off by a crash or a copy that was interrupted.
     pub fn has(&self, digest: &Digest, size: u64) -> bool {
-        has_length(&self.blob_path(digest), size)
+        fs::metadata(self.blob_path(digest))
+            .is_ok_and(|there| there.is_file() && there.len() == size)
     }
 
     /// A blob to be written piece by piece.
@@ -203,11 +204,6 @@ impl Layout {
         let bytes = self.read(descriptor)?;
         serde_json::from_slice(&bytes).map_err(|e| Error::document(descriptor, e.to_string()))
     }
-}
-
-/// Whether a file of this length is at a path.
-fn has_length(path: &Path, size: u64) -> bool {
-    fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == size)
 }
 
 /// The JSON of `document` with sorted keys: the maps of `oci_spec` have no order of their own.

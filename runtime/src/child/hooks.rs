@@ -5,6 +5,7 @@ use crate::hook::{self, Setting, Trouble};
 use crate::plan::hooks::{Hook, Kind};
 use crate::plan::op::Op;
 use crate::wire::{HookText, Message};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use sys::exec::CStringArray;
 
@@ -28,9 +29,9 @@ impl<'a> Child<'a> {
             env,
             outputs: &self.resources.hook_outputs,
             contained: hook.kind == Kind::CreateContainer,
-            // Killed, whoever waits for us leaves the container to nobody, and the hook may hang.
-            ended_by: [None; 2],
-            peer: Some(self.peer),
+            // Killed, whoever waits for us leaves the container to nobody, and the hook may hang. What can be read there is for the hook's
+            // process: the answer about its seccomp listener.
+            ended_by: [Some((self.peer, PollFlags::empty())), None],
         };
         let ran = hook::run(hook, &setting, || match hook.kind {
             Kind::StartContainer => self.become_like_the_program(step),
