@@ -59,10 +59,10 @@ pub fn enter(settings: &Settings, warn: &mut dyn FnMut(&str)) -> Result<()> {
         return Ok(());
     }
     // A container that runs is reached from the namespace that it is in, and from no other.
-    if let Some(process) = holder::find(settings)
-        && go(&process)?
-    {
-        return pause::start(&note, Purpose::User).map(drop);
+    for process in holder::candidates(&settings.containers()) {
+        if go(&process)? {
+            return pause::start(&note, Purpose::User).map(drop);
+        }
     }
     let plan = Plan::probe(&user);
     if let Plan::Own { lack } = &plan {
