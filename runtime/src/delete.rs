@@ -64,7 +64,12 @@ pub fn remove(record: Record) -> Result<()> {
     match cgroup.taken_by() {
         None => {
             // Without a pid namespace of its own, its processes outlive the init.
-            cgroup.clear()?;
+            if let Some(other) = cgroup.clear()? {
+                log::warning(&format!(
+                    "the cgroup of container `{}` stays: that of another container is in it, `{other}`",
+                    record.saved.id
+                ));
+            }
             if let Some(class) = &record.saved.intel_rdt {
                 class.remove()?;
             }

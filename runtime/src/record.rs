@@ -28,6 +28,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use sys::fd::until_exec;
+use sys::namespace::Kinds;
 
 mod notify;
 mod read;
@@ -110,6 +111,7 @@ impl Saved {
             .of_unit(self.unit.clone())
             .of(self.mark())
             .of_init(self.pid, self.pid_start)
+            .sparing_others(Kinds::from_bits(self.namespaces).contains(Kinds::PID))
     }
 
     /// What its cgroup is known by.
@@ -432,7 +434,7 @@ impl Slot {
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub fn note_namespaces(&mut self, kinds: sys::namespace::Kinds) -> Result<()> {
+    pub fn note_namespaces(&mut self, kinds: Kinds) -> Result<()> {
         let Some(record) = &mut self.record else { return Ok(()) };
         record.saved.namespaces = kinds.bits();
         record.replace_state()

@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nconform::fixture::{
     BundleDir, Capture, Container, Runtime, Sandbox, cgroups, scratch_dir, unique_name,
@@ -347,8 +348,12 @@ fn mark(id: &str, text: &str) {
     let name = "trusted.nrun";
     let marked = |path: &PathBuf| rustix::fs::getxattr(path, name, &mut [0; 512][..]).is_ok();
     let directory = cgroups::named(id).into_iter().find(marked).expect("a cgroup with a mark");
+    mark_directory(&directory, text);
+}
+
+fn mark_directory(directory: &Path, text: &str) {
     let flags = rustix::fs::XattrFlags::empty();
-    rustix::fs::setxattr(&directory, name, text.as_bytes(), flags).expect("write it");
+    rustix::fs::setxattr(directory, "trusted.nrun", text.as_bytes(), flags).expect("write it");
 }
 
 /// A container that owns its cgroup may write on it where the mark is an attribute that any owner can set.
@@ -371,10 +376,87 @@ fn a_container_that_runs_keeps_its_cgroup_whatever_is_written_on_it() {
         let _ = runtime.call(words).run().ok();
         if end[0] == "kill" {
             container.wait();
-            assert_eq!(processes(), serde_json::Value::Null, "{end:?}");
+            // What was killed with the init may end after it.
+            let begin = Instant::now();
+            while processes() != Value::Null {
+                assert!(begin.elapsed() < Duration::from_secs(30), "{end:?}: {}", processes());
+                std::thread::sleep(Duration::from_millis(5));
+            }
             let _ = container.delete().ok();
         }
         assert!(cgroups::named(id).is_empty(), "{end:?}: the cgroup goes with it");
+        sandbox.assert_clean();
+    }
+}
+
+/// Limits of one container that count for another as well are had by a `cgroupsPath` below its own.
+#[test]
+fn the_end_of_a_container_takes_none_along_whose_cgroup_is_below_its_own() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    if runtime.uses_systemd() {
+        // No scope of systemd's is below another.
+        return;
+    }
+    let sleeper = |path: &str| {
+        let bundle = BundleDir::new().shell("sleep 600 & exec sleep 601");
+        bundle.set("/linux/cgroupsPath", path)
+    };
+    for end in [&["kill", "ID", "KILL"][..], &["kill", "--all", "ID", "KILL"], &[]] {
+        let name = unique_name();
+        let (outer, inner) =
+            (sleeper(&format!("/{name}")), sleeper(&format!("/{name}/{name}-inner")));
+        let (outer, inner) = (runtime.start(&outer), runtime.start(&inner));
+        let processes = runtime.call(["ps", "--format", "json", outer.id()]).run().ok().json();
+        assert_eq!(processes.as_array().map(Vec::len), Some(2), "{processes}");
+        if end.is_empty() {
+            let deleted = runtime.call(["delete", "--force", outer.id()]).run().ok();
+            deleted.says(&format!("is in it, `{}", inner.id()));
+        } else {
+            let words = end.iter().map(|word| if *word == "ID" { outer.id() } else { *word });
+            let _ = runtime.call(words).run().ok();
+            outer.wait();
+            runtime.call(["kill", outer.id(), "KILL"]).run().exits(1).says("container not running");
+            outer.delete().ok().says(&format!("is in it, `{}", inner.id()));
+        }
+        assert_eq!(inner.status(), "running", "{end:?}");
+        assert_eq!(inner.exec(["echo", "alive"]).ok().stdout(), "alive\n", "{end:?}");
+        let _ = runtime.call(["delete", "--force", inner.id()]).run().ok();
+        assert!(cgroups::named(&format!("{name}-inner")).is_empty(), "{end:?}");
+        cgroups::destroy(&name);
+        sandbox.assert_clean();
+    }
+}
+
+/// Those of an engine that runs in a container have marks as well, below the container's cgroup.
+#[test]
+fn containers_within_a_container_end_with_it() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for has_pid_namespace in [true, false] {
+        let bundle = BundleDir::new().shell("sleep 601 & exec sleep 600");
+        let bundle = if has_pid_namespace { bundle } else { bundle.without_namespace("pid") };
+        let container = runtime.start(&bundle);
+        let listed = runtime.call(["ps", "--format", "json", container.id()]).run().ok().json();
+        let init = i64::from(container.pid().as_raw_nonzero().get());
+        let pids = listed.as_array().into_iter().flatten().filter_map(Value::as_i64);
+        let pid = pids.max_by_key(|pid| *pid != init).expect("a second process").to_string();
+        for own in cgroups::named(container.id()) {
+            let inner = own.join("inner");
+            std::fs::create_dir(&inner).expect("a cgroup");
+            for list in ["cpuset.cpus", "cpuset.mems"].map(|name| inner.join(name)) {
+                let above = own.join(list.file_name().expect("a name"));
+                if let Ok(above) = std::fs::read(above) {
+                    std::fs::write(&list, above).expect("as above");
+                }
+            }
+            std::fs::write(inner.join("cgroup.procs"), &pid).expect("move the process");
+            mark_directory(&inner, "within 2000-01-01T00:00:00.000000000Z");
+        }
+        let deleted = runtime.call(["delete", "--force", container.id()]).run().ok();
+        assert_eq!(deleted.stderr(), "", "pid namespace: {has_pid_namespace}");
+        assert!(cgroups::named(container.id()).is_empty(), "pid namespace: {has_pid_namespace}");
+        assert!(!Path::new(&format!("/proc/{pid}/root/bin")).exists(), "{has_pid_namespace}");
         sandbox.assert_clean();
     }
 }

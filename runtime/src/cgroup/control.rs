@@ -19,12 +19,16 @@ use crate::signal::SIGKILL;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cgroup {
-    /// The processes of the container, those in cgroups below its own included; none where it is another container's by now.
+    /// The processes of the container, those in cgroups below its own included that are no other container's; none where it is another
+    /// container's by now.
     pub fn processes(&self) -> Result<Vec<Pid>, Error> {
-        if self.taken_by().is_some() {
+        let directories = self.paths.all();
+        let Some(directory) = directories.first().filter(|_| self.taken_by().is_none()) else {
             return Ok(Vec::new());
-        }
-        self.paths.all().first().map_or(Ok(Vec::new()), |directory| processes(directory))
+        };
+        let others = self.others_below()?;
+        let is_own = |path: &PathBuf| !others.iter().any(|(other, _)| path.starts_with(other));
+        listed(&tree(directory)?.into_iter().filter(is_own).collect::<Vec<_>>())
     }
 
     /// Sends a signal to every process. SIGKILL reaches those too that are being made meanwhile, or are frozen.
@@ -60,7 +64,8 @@ impl Cgroup {
     }
 
     fn kill_all(&self) -> Result<(), Error> {
-        let at_once = match self.paths.unified() {
+        let is_alone = self.others_below()?.is_empty();
+        let at_once = match self.paths.unified().filter(|_| is_alone) {
             None => false,
             Some(directory) => match files::write(directory, "cgroup.kill", "1") {
                 Ok(()) => true,
@@ -147,9 +152,14 @@ fn freezing(directory: &Path, errno: Errno) -> Error {
 
 /// The processes in a directory and below it; none when it is gone.
 pub(super) fn processes(directory: &Path) -> Result<Vec<Pid>, Error> {
+    listed(&tree(directory)?)
+}
+
+/// The processes in these directories.
+fn listed(directories: &[PathBuf]) -> Result<Vec<Pid>, Error> {
     let mut found = Vec::new();
-    for directory in tree(directory)? {
-        match files::read_all(&directory, "cgroup.procs") {
+    for directory in directories {
+        match files::read_all(directory, "cgroup.procs") {
             Ok(list) => {
                 found.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()));
             }

@@ -32,6 +32,8 @@ pub struct Cgroup {
     pub(super) mark: Option<Mark>,
     /// The container's init and when that was started, where there is one.
     pub(super) init: Option<(i32, u64)>,
+    /// Cgroups of other containers below it are left alone.
+    pub(super) spares_others: bool,
     /// Where processes are put, from the v2 directory, if the container has been given a cgroup below that.
     delegated: Option<PathBuf>,
     /// The unit is still to be started, around the container's first process; nothing was made yet.
@@ -131,6 +133,7 @@ impl Cgroup {
             unit: None,
             mark: None,
             init: None,
+            spares_others: false,
             delegated: None,
             awaits_process: false,
             directory: None,

@@ -4,14 +4,16 @@
 //! `cgroupsPath`, or with the same id under another `--root`, takes over what it finds empty. What is in it is not the record's to
 //! signal or to remove then. A cgroup without a mark, of another runtime or of an nrun that wrote none, is the record's as it always was.
 //! A container may own its cgroup and write there itself: as long as its init is in it, no mark makes it another's.
+//!
+//! A cgroup may also lie below another container's, by its `cgroupsPath`, for the limits there to count for both. It does not end with that.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use super::Cgroup;
-use super::control::processes;
+use super::control::{processes, tree};
+use super::{Cgroup, Error};
 use crate::id::ContainerId;
 use crate::process;
 
@@ -38,16 +40,18 @@ impl Mark {
 
     /// What is in the place of a mark on a directory, whose ever it is.
     fn on(directory: &Path) -> Option<Vec<u8>> {
+        NAMES.into_iter().find_map(|name| Mark::called(name, directory))
+    }
+
+    fn called(name: &str, directory: &Path) -> Option<Vec<u8>> {
         // An id has at most 255 bytes.
         let mut buffer = [0; 512];
-        NAMES.into_iter().find_map(|name| {
-            match rustix::fs::getxattr(directory, name, &mut buffer[..]) {
-                Ok(length) => Some(buffer[..length].to_vec()),
-                // Too long to be ours.
-                Err(Errno::RANGE) => Some(b"?".to_vec()),
-                Err(_) => None,
-            }
-        })
+        match rustix::fs::getxattr(directory, name, &mut buffer[..]) {
+            Ok(length) => Some(buffer[..length].to_vec()),
+            // Too long to be ours.
+            Err(Errno::RANGE) => Some(b"?".to_vec()),
+            Err(_) => None,
+        }
     }
 
     fn is(&self, found: &[u8]) -> bool {
@@ -83,6 +87,31 @@ impl Cgroup {
     pub fn of_init(mut self, pid: i32, start: u64) -> Cgroup {
         self.init = Some((pid, start));
         self
+    }
+
+    /// The same, of a container with a pid namespace: what it has started ends with its init, containers of an engine that runs in it
+    /// included. What else is in a cgroup of another container below its own is nobody's but that container's.
+    pub fn sparing_others(mut self, has_pid_namespace: bool) -> Cgroup {
+        self.spares_others = has_pid_namespace;
+        self
+    }
+
+    /// The cgroups below its own that are other containers' and have processes, with whose they are. The mark that a user without root
+    /// can set does not count: the container could hide its own processes behind it.
+    pub(super) fn others_below(&self) -> Result<Vec<(PathBuf, String)>, Error> {
+        let (directories, mut found) = (self.paths.all(), Vec::new());
+        let Some(own) = directories.first().filter(|_| self.spares_others) else {
+            return Ok(found);
+        };
+        for directory in tree(own)?.into_iter().skip(1) {
+            if let Some(text) = Mark::called(NAMES[0], &directory)
+                && self.mark.as_ref().is_some_and(|mark| !mark.is(&text))
+                && !processes(&directory)?.is_empty()
+            {
+                found.push((directory, shown(&text)));
+            }
+        }
+        Ok(found)
     }
 
     /// Marks the directory through which the processes are found, of all the first: whoever takes over one takes over all.

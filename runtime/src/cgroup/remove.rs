@@ -15,16 +15,20 @@ use super::{Cgroup, Error, files};
 
 impl Cgroup {
     /// Kills every process that is left, and removes every directory. A cgroup that can be removed at once has none, and then the
-    /// files to kill and thaw them need not be opened.
-    pub fn clear(&self) -> Result<(), Error> {
+    /// files to kill and thaw them need not be opened. Where another container's cgroup is below it, which has processes, all stays but the
+    /// container's own processes, and that container is returned.
+    pub fn clear(&self) -> Result<Option<String>, Error> {
         // The directories through which processes are found and thawed.
         let listed = self.paths.all().into_iter().take(1);
         let looked_at: Vec<&Path> = listed.chain(self.paths.controller("freezer")).collect();
         if self.unit.is_none() && looked_at.iter().all(|path| remove_directory(path).is_ok()) {
-            return self.remove_all_but(&looked_at);
+            return self.remove_all_but(&looked_at).map(|()| None);
         }
         self.kill()?;
-        self.remove()
+        match self.others_below()?.pop() {
+            Some((_, other)) => Ok(Some(other)),
+            None => self.remove().map(|()| None),
+        }
     }
 
     /// Removes every directory. The directories above, which other containers may share, stay.
