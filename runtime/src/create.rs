@@ -195,9 +195,11 @@ pub(crate) fn make_cgroup(plan: &Plan, mark: Mark) -> Result<Cgroup> {
     }
 }
 
-/// Whether hooks run before the container is created: nobody knows for how long.
+/// Whether hooks run before the container is followed to its end: nobody knows for how long.
 pub(crate) fn runs_hooks(checked: &Checked) -> bool {
-    let kinds = [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer];
+    let last = [Kind::StartContainer, Kind::Poststart];
+    let kinds =
+        [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer].into_iter().chain(last);
     kinds.into_iter().any(|kind| !listed(&checked.spec, kind).is_empty())
 }
 

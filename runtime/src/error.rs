@@ -103,8 +103,8 @@ pub enum Error {
     /// The container's init ended before it was ready.
     #[error("{0}")]
     Died(String),
-    /// Whoever ran it in the foreground was told to end while hooks of its create phase ran.
-    #[error("cannot create container `{id}`: told to end by {} while its hooks ran", signal::name(*signal))]
+    /// Whoever ran it in the foreground was told to end while hooks ran and there was no program yet.
+    #[error("cannot run container `{id}`: told to end by {} while its hooks ran", signal::name(*signal))]
     Interrupted {
         /// The container's id.
         id: String,

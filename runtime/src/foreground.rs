@@ -11,7 +11,7 @@ mod terminal;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::sd_notify::{Notify, Relay};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,9 +43,23 @@ impl Interrupt {
             .map_err(|errno| Error::system("prepare for signals while hooks run", errno))
     }
 
-    /// The signal, if there was one.
-    pub fn signal(&self) -> Option<i32> {
-        Some(self.0.read().ok()??.signal)
+    /// Takes the signal, if there was one: whoever runs container `id` was told to end.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn refuse(&self, id: &str) -> Result<()> {
+        match self.0.read() {
+            Ok(Some(received)) => {
+                Err(Error::Interrupted { id: id.to_owned(), signal: received.signal })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there was one, which is left for the program.
+    pub fn is_there(&self) -> bool {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&at_once)) == Ok(1)
     }
 }
 

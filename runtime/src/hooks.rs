@@ -5,15 +5,17 @@
 //! of, and the next one runs (runtime-spec, runtime.md "Lifecycle").
 
 use crate::error::{Error, Result};
+use crate::foreground::Interrupt;
 use crate::hook::{self, End, EndedBy, Setting, Trouble};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::hooks::{self as planner, Hook, Kind, Subject};
 use crate::record::Saved;
 use crate::wire::HookText;
+use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::process::Pid;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -29,21 +31,24 @@ pub fn at_create(
     outputs: &[Option<OwnedFd>; 2],
     ended_by: EndedBy<'_>,
 ) -> Result<()> {
-    plan.hooks.list.iter().try_for_each(|hook| run(&plan.id, hook, Some(pid), outputs, ended_by))
+    let context = Context { pid: Some(pid), outputs, ended_by };
+    plan.hooks.list.iter().try_for_each(|hook| run(&plan.id, hook, context))
 }
 
-/// Runs the `poststart` hooks.
+/// Runs the `poststart` hooks, until there is an `interrupt`.
 ///
 /// # Errors
-/// The first hook that fails: the container is to be stopped then.
-pub fn poststart(saved: &Saved) -> Result<()> {
+/// The first hook that fails, or is ended: the container is to be stopped then.
+pub fn poststart(saved: &Saved, interrupt: Option<&Interrupt>) -> Result<()> {
     if saved.poststart.is_empty() {
         return Ok(());
     }
     let outputs = open_outputs(&planner::outputs(Some(&saved.annotations))?)?;
     let hooks = late(saved, Kind::Poststart)?;
+    let ended_by = [interrupt.map(|interrupt| (interrupt.as_fd(), PollFlags::IN)), None];
     let pid = Pid::from_raw(saved.pid);
-    hooks.iter().try_for_each(|hook| run(&saved.id, hook, pid, &outputs, [None; 2]))
+    let context = Context { pid, outputs: &outputs, ended_by };
+    hooks.iter().try_for_each(|hook| run(&saved.id, hook, context))
 }
 
 /// Runs the `poststop` hooks of a container that is gone. What goes wrong is warned of.
@@ -58,8 +63,9 @@ pub fn poststop(saved: &Saved) {
     match planned {
         Err(error) => log::warning(&error.to_string()),
         Ok((hooks, outputs)) => {
+            let context = Context { pid: None, outputs: &outputs, ended_by: [None; 2] };
             for hook in hooks {
-                if let Err(error) = run(&saved.id, &hook, None, &outputs, [None; 2]) {
+                if let Err(error) = run(&saved.id, &hook, context) {
                     log::warning(&error.to_string());
                 }
             }
@@ -82,13 +88,16 @@ pub fn subject(saved: &Saved) -> Subject<'_> {
     }
 }
 
-fn run(
-    id: &str,
-    hook: &Hook,
+/// What the hooks of a moment have in common: see [`Setting`].
+#[derive(Clone, Copy)]
+struct Context<'a> {
     pid: Option<Pid>,
-    outputs: &[Option<OwnedFd>; 2],
-    ended_by: EndedBy<'_>,
-) -> Result<()> {
+    outputs: &'a [Option<OwnedFd>; 2],
+    ended_by: EndedBy<'a>,
+}
+
+fn run(id: &str, hook: &Hook, context: Context<'_>) -> Result<()> {
+    let Context { pid, outputs, ended_by } = context;
     let inherited;
     let env = match &hook.env {
         Some(env) => env,

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::failure::Failure;
+use crate::foreground::Interrupt;
 use crate::hook::End;
 use crate::hooks;
 use crate::notify::{Agent, Sender};
@@ -13,6 +14,7 @@ use crate::plan::op::{Barrier, Op, Step};
 use crate::process;
 use crate::record::{Record, Saved};
 use crate::wire::{self, HookText, Message};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::os::fd::BorrowedFd;
@@ -64,11 +66,19 @@ impl Launch<'_> {
     }
 
     /// Reads until the socket ends, which it does when the program is executed: it is close-on-exec. What has ended well ends so again.
+    /// While hooks run, an `interrupt` ends that.
     ///
     /// # Errors
     /// Why it was not executed, as far as the socket tells.
-    pub fn follow(&mut self, socket: BorrowedFd<'_>) -> std::result::Result<(), Unexecuted> {
+    pub fn follow(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        interrupt: Option<&Interrupt>,
+    ) -> std::result::Result<(), Unexecuted> {
         loop {
+            if let Some(interrupt) = interrupt.filter(|_| self.hooks) {
+                self.await_word(socket, interrupt).map_err(Unexecuted::Other)?;
+            }
             match self.receive(socket) {
                 Ok(None) if !self.hooks => return Ok(()),
                 // Reset: it ended with our last answer unread.
@@ -93,6 +103,20 @@ impl Launch<'_> {
             }
             // It may have died meanwhile, which the socket will tell.
             let _ = wire::send_go(socket);
+        }
+    }
+
+    /// Waits until the process says something.
+    fn await_word(&self, socket: BorrowedFd<'_>, interrupt: &Interrupt) -> Result<()> {
+        loop {
+            let word = PollFd::from_borrowed_fd(socket, PollFlags::IN);
+            let mut fds = [word, PollFd::new(interrupt, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) if fds[0].revents().is_empty() => interrupt.refuse(&self.saved.id)?,
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(lost(errno)),
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::net_devices::Devices;
 use crate::plan::Plan;
 use crate::plan::attributes::Attribute;
 use crate::plan::op::{Barrier, Op, Step};
+use crate::record::Saved;
 use crate::signal::SIGKILL;
 use crate::sources;
 use crate::wire::{self, HookText, Message};
@@ -42,7 +43,7 @@ pub struct Init {
     resources: Resources,
     /// Network devices that it takes from the host.
     devices: Option<Devices>,
-    /// Tells that it is not to become a container any more.
+    /// Tells that nobody wants what hooks do any more.
     interrupt: Option<Interrupt>,
 }
 
@@ -85,10 +86,7 @@ impl Init {
 
     /// Fails when we were told to end.
     fn refuse_interrupted(&self, plan: &Plan) -> Result<()> {
-        match self.interrupt.as_ref().and_then(Interrupt::signal) {
-            None => Ok(()),
-            Some(signal) => Err(Error::Interrupted { id: plan.id.clone(), signal }),
-        }
+        self.interrupt.as_ref().map_or(Ok(()), |interrupt| interrupt.refuse(&plan.id))
     }
 
     /// Runs the hooks that are the parent's. Why nobody wants the container any more is worth more than how its hook ended then.
@@ -112,7 +110,23 @@ impl Init {
     /// # Errors
     /// The step that failed.
     pub fn executed(&self, plan: &Plan, launch: &mut Launch<'_>) -> Result<()> {
-        launch.follow(self.socket.as_fd()).map_err(|why| launch::error(plan, why))
+        let interrupt = self.interrupt.as_ref();
+        launch.follow(self.socket.as_fd(), interrupt).map_err(|why| launch::error(plan, why))
+    }
+
+    /// Runs the `poststart` hooks. When we are told to end they are ended; the signal is left for the program, which runs.
+    ///
+    /// # Errors
+    /// The first hook that fails.
+    pub fn poststart(&self, saved: &Saved) -> Result<()> {
+        let interrupt = self.interrupt.as_ref();
+        hooks::poststart(saved, interrupt).or_else(|error| match interrupt {
+            Some(interrupt) if interrupt.is_there() => {
+                log::warning(&format!("told to end, and passed on: {error}"));
+                Ok(())
+            }
+            _ => Err(error),
+        })
     }
 
     /// The same for who does not wait for its end, which would tell that it was killed before its exec.

@@ -32,6 +32,7 @@ use sys::namespace::Kinds;
 
 mod notify;
 mod read;
+mod starting;
 
 pub use notify::notify_directory;
 pub use read::{checked_config, config, peek};
@@ -218,11 +219,6 @@ impl Record {
         awaits_start(&self.directory)
     }
 
-    /// Whether a `start` waits for hooks, or was killed meanwhile.
-    pub fn is_starting(&self) -> bool {
-        has(&self.directory, STARTING)
-    }
-
     /// Connects to the waiting container.
     ///
     /// # Errors
@@ -233,18 +229,6 @@ impl Record {
         let address = address(&self.directory).map_err(|errno| Error::system(what(), errno))?;
         rustix::net::connect(&socket, &address).map_err(|errno| Error::system(what(), errno))?;
         Ok(socket)
-    }
-
-    /// Notes that the container is being started: nobody can start it a second time, but its program is still to come.
-    pub fn starting(&self) {
-        let directory = &self.directory;
-        let _ = rustix::fs::renameat(directory, START, directory, STARTING);
-    }
-
-    /// Notes that the container was started, with hooks or without.
-    pub fn started(&self) {
-        let name = if self.saved.start_hooks { STARTING } else { START };
-        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
     }
 
     /// Gives the lock back, for other commands to change the container.
@@ -282,6 +266,11 @@ impl Made {
     /// What its `state.json` holds.
     pub fn saved(&self) -> &Saved {
         &self.record.saved
+    }
+
+    /// Its directory.
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 
     /// Its cgroup.

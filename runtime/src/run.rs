@@ -7,13 +7,12 @@ use crate::delete;
 use crate::error::Result;
 use crate::explain;
 use crate::foreground::{Foreground, Interrupt};
-use crate::hooks;
 use crate::launch::{self, Launch};
 use crate::log;
 use crate::notify::Agent;
 use crate::plan::Plan;
 use crate::protect;
-use crate::record::Saved;
+use crate::record::Made;
 use crate::sd_notify::{Manager, Notify};
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
@@ -41,22 +40,23 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let interrupt = create::runs_hooks(&checked).then(Interrupt::new).transpose()?;
     let Created { plan, mut init, made, mut agent, notify } =
         create::create(&args, &checked, console, interrupt)?;
+    let noted = made.starting();
     made.unlock();
     let plan = ManuallyDrop::new(plan);
     init.close_resources();
-    let mut launch = launch(&plan, made.saved(), agent.as_mut());
+    let mut launch = launch(&plan, &made, agent.as_mut());
     // When it ends is early enough to hear that it began, unless somebody waits for that.
     let somebody_waits = launch.is_attended() || !made.saved().poststart.is_empty();
     let mut executed = |killed: bool| match killed {
         true => init.surely_executed(&plan, &mut launch),
         false => init.executed(&plan, &mut launch),
     };
-    let ended = foreground
-        .attach()
+    let ended = noted
+        .and_then(|()| foreground.attach())
         .and_then(|()| foreground.pass_on(Notify::between(notify, manager)))
         .and_then(|()| init.go())
         .and_then(|()| if somebody_waits { executed(false) } else { Ok(()) })
-        .and_then(|()| hooks::poststart(made.saved()))
+        .and_then(|()| init.poststart(made.saved()))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd, &mut executed));
     match &ended {
         Ok(status) => explain::ended(&args, *status),
@@ -73,12 +73,13 @@ fn detached(mut args: Args) -> Result<()> {
     let manager = service_manager(&mut args);
     let Created { plan, mut init, made, mut agent, notify } =
         create::create(&args, &checked, None, None)?;
+    let noted = made.starting();
     made.unlock();
-    let mut launch = launch(&plan, made.saved(), agent.as_mut());
-    let started = init
-        .go()
+    let mut launch = launch(&plan, &made, agent.as_mut());
+    let started = noted
+        .and_then(|()| init.go())
         .and_then(|()| init.surely_executed(&plan, &mut launch))
-        .and_then(|()| hooks::poststart(made.saved()));
+        .and_then(|()| init.poststart(made.saved()));
     if let Err(error) = started {
         init.end(Some(&made.cgroup()));
         delete::remove_made(made);
@@ -103,6 +104,7 @@ fn service_manager(args: &mut Args) -> Option<Manager> {
     })
 }
 
-fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> Launch<'a> {
-    Launch { saved, status: "creating", agent, hooks: launch::has_hooks(plan), record: None }
+fn launch<'a>(plan: &Plan, made: &'a Made, agent: Option<&'a mut Agent>) -> Launch<'a> {
+    let (saved, record) = (made.saved(), Some(made.record()));
+    Launch { saved, status: "creating", agent, hooks: launch::has_hooks(plan), record }
 }

@@ -99,13 +99,13 @@ fn start(record: &Record, saved: &Saved) -> std::result::Result<(), Unexecuted> 
     record.unlock();
     let (hooks, agent) = (saved.start_hooks, agent.as_mut());
     let record = Some(record);
-    Launch { saved, status: "created", agent, hooks, record }.follow(socket.as_fd())?;
+    Launch { saved, status: "created", agent, hooks, record }.follow(socket.as_fd(), None)?;
     Pid::from_raw(saved.pid).map_or(Ok(()), launch::has_executed)
 }
 
 /// A container whose hooks fail is stopped (runtime-spec, runtime.md "Lifecycle"); it is there until it is deleted, as with runc.
 fn poststart(saved: &Saved) -> Result<()> {
-    hooks::poststart(saved).inspect_err(|_| {
+    hooks::poststart(saved, None).inspect_err(|_| {
         // The cgroup first: that the init runs in there says whose it is.
         let _ = saved.cgroup().kill();
         if let Ok(Some(init)) = kill::init(saved) {

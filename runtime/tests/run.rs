@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn run_exits_with_the_status_of_the_container() {
@@ -110,12 +111,26 @@ fn run_tells_why_it_failed_where_the_container_cannot_be_removed() {
     }
 }
 
+/// A hook that runs a script.
+fn shell_hook(script: &str) -> Value {
+    json!({"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
+}
+
+/// Waits for a hook to be at work.
+#[track_caller]
+fn await_file(path: &Path) {
+    let begin = Instant::now();
+    while !path.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "nobody made {}", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Each with a hook that hangs, of the three kinds that run before there is a program.
 #[test]
 fn run_that_is_told_to_end_while_a_hook_runs_takes_the_container_back() {
     let sandbox = Sandbox::enter();
     let runtime = &Runtime::under_test();
-    let shell = |script: &str| json!({"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]});
     for (kind, signal) in [
         ("prestart", Signal::TERM),
         ("createRuntime", Signal::INT),
@@ -130,17 +145,13 @@ fn run_that_is_told_to_end_while_a_hook_runs_takes_the_container_back() {
             } else {
                 BundleDir::new()
             };
-            let hanging = shell(&format!("echo > {}; sleep 600", at_work.display()));
+            let hanging = shell_hook(&format!("echo > {}; sleep 600", at_work.display()));
             let bundle = bundle
                 .args(["sleep", "600"])
                 .push(&format!("/hooks/{kind}"), hanging)
-                .push("/hooks/poststop", shell(&format!("echo >> {}", stopped.display())));
+                .push("/hooks/poststop", shell_hook(&format!("echo >> {}", stopped.display())));
             let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
-            let begin = Instant::now();
-            while !at_work.exists() {
-                assert!(begin.elapsed() < Duration::from_secs(30), "{kind}: the hook runs");
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            await_file(&at_work);
             for other in [Signal::WINCH, Signal::USR1] {
                 kill_process(Pid::from_child(&child), other).expect("signal nrun");
             }
@@ -151,7 +162,7 @@ fn run_that_is_told_to_end_while_a_hook_runs_takes_the_container_back() {
             let status = child.wait().expect("wait for nrun").code();
             assert_eq!(status, Some(128 + signal.as_raw()), "{kind}: {output}");
             assert!(told.elapsed() < Duration::from_secs(5), "{kind}: {:?}", told.elapsed());
-            output.says(&format!("cannot create container `{id}`: told to end by SIG"));
+            output.says(&format!("cannot run container `{id}`: told to end by SIG"));
             assert!(!runtime.root().join(&id).exists(), "{kind}");
             assert_eq!(fs::read_to_string(&stopped).expect("it ran"), "\n", "{kind}: once");
             let explained = runtime.call(["explain", &id]).run();
@@ -161,6 +172,54 @@ fn run_that_is_told_to_end_while_a_hook_runs_takes_the_container_back() {
     }
 }
 
+/// There is no program yet that could be told.
+#[test]
+fn run_that_is_told_to_end_while_a_hook_of_the_start_runs_takes_the_container_back() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for signal in [Signal::TERM, Signal::INT] {
+        let (outside, id) = (scratch_dir(), runtime.new_id());
+        let mount = json!({"destination": "/outside", "type": "none", "source": outside.path(), "options": ["bind"]});
+        let bundle = BundleDir::new()
+            .args(["sleep", "600"])
+            .push("/mounts", mount)
+            .push("/hooks/startContainer", shell_hook("echo > /outside/at-work; sleep 600"));
+        let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
+        await_file(&outside.path().join("at-work"));
+        let state = runtime.call(["state", &id]).run().ok().json();
+        assert_eq!(state["status"], "created", "its program is still to come");
+        runtime.call(["start", &id]).run().exits(1).says("it is being started already");
+        kill_process(Pid::from_child(&child), Signal::USR1).expect("signal nrun");
+        kill_process(Pid::from_child(&child), signal).expect("signal nrun");
+        let status = child.wait().expect("wait for nrun").code();
+        assert_eq!(status, Some(128 + signal.as_raw()), "{output}");
+        output.says(&format!("cannot run container `{id}`: told to end by SIG"));
+        assert!(!runtime.root().join(&id).exists());
+        sandbox.assert_clean();
+    }
+}
+
+/// A container that runs ends as its program has it, and not at once.
+#[test]
+fn run_that_is_told_to_end_while_a_poststart_hook_hangs_ends_that_and_tells_the_program() {
+    let sandbox = Sandbox::enter();
+    let (runtime, outside) = (Runtime::under_test(), scratch_dir());
+    let script = "trap 'echo got; exit 42' TERM; echo ready; while :; do sleep 0.05; done";
+    let at_work = outside.path().join("at-work");
+    let hanging = shell_hook(&format!("echo > {}; sleep 600", at_work.display()));
+    let bundle = BundleDir::new().shell(script).push("/hooks/poststart", hanging);
+    let id = runtime.new_id();
+    let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
+    await_file(&at_work);
+    output.wait_for("ready");
+    assert_eq!(runtime.call(["state", &id]).run().ok().json()["status"], "running");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(42), "{output}");
+    assert_eq!(output.stdout(), "ready\ngot\n");
+    output.says("error running poststart hook #0: it was ended");
+    sandbox.assert_clean();
+}
+
 /// Nothing is taken away from the program that has a moment to come.
 #[test]
 fn a_signal_that_comes_after_the_last_hook_is_for_the_program() {
@@ -168,7 +227,7 @@ fn a_signal_that_comes_after_the_last_hook_is_for_the_program() {
     let runtime = Runtime::under_test();
     let script = "trap 'echo got; exit 42' TERM; echo ready; while :; do sleep 0.05; done";
     let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]});
-    let bundle = ["prestart", "createRuntime", "createContainer"]
+    let bundle = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"]
         .iter()
         .fold(BundleDir::new().shell(script), |bundle, kind| {
             bundle.push(&format!("/hooks/{kind}"), hook.clone())
