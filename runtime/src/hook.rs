@@ -98,6 +98,8 @@ pub struct Setting<'a> {
     pub contained: bool,
     /// By which it is killed.
     pub ended_by: EndedBy<'a>,
+    /// The runtime's own process id, where nobody wants what the hook does once that was killed: the kernel kills it then.
+    pub ends_with: Option<Pid>,
 }
 
 /// As soon as one of these is ready for what is asked of it, or hangs up, nobody wants the container any more.
@@ -196,6 +198,13 @@ fn become_hook(
     enter: impl FnOnce() -> Result<(), (usize, Errno)>,
 ) -> Result<std::convert::Infallible, (usize, Errno)> {
     let prepare = || {
+        if let Some(runtime) = setting.ends_with {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // It may be gone already, which no signal tells any more.
+            if rustix::process::getppid() != Some(runtime) {
+                return Err(Errno::SRCH);
+            }
+        }
         rustix::process::setsid()?;
         rustix::stdio::dup2_stdin(&theirs.input)?;
         rustix::stdio::dup2_stdout(&theirs.outputs[0])?;

@@ -31,7 +31,8 @@ pub fn at_create(
     outputs: &[Option<OwnedFd>; 2],
     ended_by: EndedBy<'_>,
 ) -> Result<()> {
-    let context = Context { pid: Some(pid), outputs, ended_by };
+    let us = Some(rustix::process::getpid());
+    let context = Context { pid: Some(pid), outputs, ended_by, ends_with: us };
     plan.hooks.list.iter().try_for_each(|hook| run(&plan.id, hook, context))
 }
 
@@ -47,7 +48,7 @@ pub fn poststart(saved: &Saved, interrupt: Option<&Interrupt>) -> Result<()> {
     let hooks = late(saved, Kind::Poststart)?;
     let ended_by = [interrupt.map(|interrupt| (interrupt.as_fd(), PollFlags::IN)), None];
     let pid = Pid::from_raw(saved.pid);
-    let context = Context { pid, outputs: &outputs, ended_by };
+    let context = Context { pid, outputs: &outputs, ended_by, ends_with: None };
     hooks.iter().try_for_each(|hook| run(&saved.id, hook, context))
 }
 
@@ -63,7 +64,8 @@ pub fn poststop(saved: &Saved) {
     match planned {
         Err(error) => log::warning(&error.to_string()),
         Ok((hooks, outputs)) => {
-            let context = Context { pid: None, outputs: &outputs, ended_by: [None; 2] };
+            let (ended_by, ends_with) = ([None; 2], None);
+            let context = Context { pid: None, outputs: &outputs, ended_by, ends_with };
             for hook in hooks {
                 if let Err(error) = run(&saved.id, &hook, context) {
                     log::warning(&error.to_string());
@@ -94,10 +96,11 @@ struct Context<'a> {
     pid: Option<Pid>,
     outputs: &'a [Option<OwnedFd>; 2],
     ended_by: EndedBy<'a>,
+    ends_with: Option<Pid>,
 }
 
 fn run(id: &str, hook: &Hook, context: Context<'_>) -> Result<()> {
-    let Context { pid, outputs, ended_by } = context;
+    let Context { pid, outputs, ended_by, ends_with } = context;
     let inherited;
     let env = match &hook.env {
         Some(env) => env,
@@ -106,7 +109,7 @@ fn run(id: &str, hook: &Hook, context: Context<'_>) -> Result<()> {
             &inherited
         }
     };
-    let setting = Setting { pid, env, outputs, contained: false, ended_by };
+    let setting = Setting { pid, env, outputs, contained: false, ended_by, ends_with };
     hook::run(hook, &setting, || Ok(())).map_err(|trouble| match trouble {
         Trouble::System(errno) | Trouble::Step { errno, .. } => {
             Error::Hook(not_run(id, hook, errno))

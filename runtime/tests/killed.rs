@@ -9,7 +9,8 @@ use nconform::fixture::{
     BundleDir, Capture, Output, Runtime, Sandbox, cgroups, criu, idmappable_dir, scratch_dir,
     strace,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
 
 const MOMENTS: u32 = 40;
@@ -198,6 +199,32 @@ fn a_create_that_is_killed_while_its_hook_hangs_is_deleted_by_force_at_once() {
         let _ = runtime.call(["delete", "--force", &id]).run().ok();
         assert!(begin.elapsed() < Duration::from_secs(8), "it took {:?}", begin.elapsed());
         assert!(!runtime.root().join(&id).exists());
+        sandbox.assert_clean();
+    }
+}
+
+/// Nobody wants what it does any more, and nobody else knows of it: it is in no cgroup and no namespace of the container's.
+#[test]
+fn a_hook_of_the_runtime_ends_with_a_create_that_is_killed() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for kind in ["prestart", "createRuntime"] {
+        let (outside, id) = (scratch_dir(), runtime.new_id());
+        let at_work = outside.path().join("at-work");
+        let hanging =
+            format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", at_work.display());
+        let bundle = sleeper().push(&format!("/hooks/{kind}"), hook(&hanging));
+        let (mut create, _) = runtime.bundle_call("create", &bundle, [""; 0], &id).start();
+        await_file(&at_work);
+        let pid = fs::read_to_string(&at_work).expect("its process id");
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
+        let hook = pidfd_open(pid, PidfdFlags::empty()).expect("it runs");
+        create.kill().expect("kill the runtime");
+        create.wait().expect("wait for the runtime");
+        let limit = Timespec { tv_sec: 30, tv_nsec: 0 };
+        let ended = poll(&mut [PollFd::new(&hook, PollFlags::IN)], Some(&limit));
+        assert_eq!(ended, Ok(1), "{kind}: the hook lives on");
+        let _ = runtime.call(["delete", "--force", &id]).run().ok();
         sandbox.assert_clean();
     }
 }

@@ -32,6 +32,7 @@ impl<'a> Child<'a> {
             // Killed, whoever waits for us leaves the container to nobody, and the hook may hang. What can be read there is for the hook's
             // process: the answer about its seccomp listener.
             ended_by: [Some((self.peer, PollFlags::empty())), None],
+            ends_with: None,
         };
         let ran = hook::run(hook, &setting, || match hook.kind {
             Kind::StartContainer => self.become_like_the_program(step),
