@@ -55,13 +55,19 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let checked = check(&args)?;
     let mut created = create(&args, &checked, None, None)?;
     if let Err(error) = created.init.go() {
-        created.init.end(Some(&created.made.cgroup()));
+        end(&args, &mut created.init, &created.made);
         delete::remove_made(created.made);
         return Err(error);
     }
     // This process ends here and every fd with it: closing them one by one would cost a system call each.
     std::mem::forget(created);
     Ok(())
+}
+
+/// Ends the init of a container that is not to be after all.
+pub(crate) fn end(args: &Args, init: &mut Init, made: &Made) {
+    init.end(Some(&made.cgroup()));
+    pid_file::take_back(args.pid_file.as_deref(), init.pid);
 }
 
 /// Makes the container. A terminal's master goes to `--console-socket`, or to `console` where that is not given. An `interrupt` takes it

@@ -128,6 +128,7 @@ fn follow(
         .and_then(|()| executed(&child, plan, saved, agent.as_mut(), detach));
     if let Err(error) = started {
         child.end(None);
+        pid_file::take_back(pid_file, child.pid);
         return Err(error);
     }
     child.close_resources();

@@ -138,8 +138,9 @@ impl Failure {
             (Op::Bind(bind), Errno::PERM) if bind.inherited == Inherited::Locked => {
                 "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
             }
+            // Docker looks for the words that mount(2) has for it, and move_mount(2) has not.
             (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
-                "a directory goes on a directory, and anything else on a file: what is at the target is of the other kind"
+                "a directory goes on a directory, and anything else on a file: the source, the target or something on its way is not a directory"
             }
             (Op::Pivot { .. }, Errno::INVAL) => {
                 "on a host whose root is an initramfs, `--no-pivot` is needed"

@@ -35,14 +35,16 @@ fn start(arguments: &[OsString]) -> u8 {
     // Of children whose end is ignored, as the caller may have left it, nobody tells how they ended (wait(2)).
     sys::signals::set_default(Signal::CHILD);
     let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let parsed = match cli::parse(words) {
-        Ok(parsed) => parsed,
-        Err(error) => return report(&error, None, &Log::default(), FAILED),
+    let mut parsed = Parsed::default();
+    let read = parsed.read(words);
+    let (log, opened) = match Log::open(&parsed) {
+        Ok(log) => (log.install(), Ok(())),
+        Err(error) => (Log::default().install(), Err(error)),
     };
-    let log = match Log::open(&parsed) {
-        Ok(log) => log.install(),
-        Err(error) => return report(&error, None, &Log::default(), FAILED),
-    };
+    // In the log, too, what is wrong with the command line: containerd takes an earlier error that it finds there for the reason.
+    if let Err(error) = read.and(opened) {
+        return report(&error, None, log, FAILED);
+    }
     let failed = if parsed.command.is_some_and(|command| command.name == "exec") {
         EXEC_FAILED
     } else {

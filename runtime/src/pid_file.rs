@@ -26,6 +26,16 @@ pub fn write(path: Option<&Path>, pid: Pid) -> Result<()> {
         .map_err(|error| Error::io(format!("write the pid file `{}`", path.display()), &error))
 }
 
+/// Takes the file of a process back that never became the program: where it is, conmon takes `exec` for done, and others signal who
+/// has that process id by then. What another has written there meanwhile stays, and what cannot be removed is less than what failed.
+pub fn take_back(path: Option<&Path>, pid: Pid) {
+    let Some(path) = path else { return };
+    let text = pid.as_raw_nonzero().to_string();
+    if std::fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// Not every file system has files without a name, and none replaces what is there by one.
 fn write_unnamed(path: &Path, text: &str) -> std::io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -72,5 +82,18 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
         let error = write(Some(&directory.path().join("no/such")), pid).unwrap_err().to_string();
         assert!(error.contains("no such file or directory"), "{error}");
+    }
+
+    #[test]
+    fn what_is_taken_back_is_ones_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, pid) = (directory.path().join("pid"), Pid::from_raw(62).unwrap());
+        take_back(Some(&path), pid);
+        std::fs::write(&path, "621").unwrap();
+        take_back(Some(&path), pid);
+        assert!(path.exists(), "another's");
+        write(Some(&path), pid).unwrap();
+        take_back(Some(&path), pid);
+        assert!(!path.exists());
     }
 }

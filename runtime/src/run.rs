@@ -60,7 +60,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         .and_then(|()| foreground.wait(init.pid, &init.pidfd, &mut executed));
     match &ended {
         Ok(status) => explain::ended(&args, *status),
-        Err(_) => init.end(Some(&made.cgroup())),
+        Err(_) => create::end(&args, &mut init, &made),
     }
     if ended.is_err() || !parsed.is_set("keep") {
         delete::remove_made(made);
@@ -81,7 +81,7 @@ fn detached(mut args: Args) -> Result<()> {
         .and_then(|()| init.surely_executed(&plan, &mut launch))
         .and_then(|()| init.poststart(made.saved()));
     if let Err(error) = started {
-        init.end(Some(&made.cgroup()));
+        create::end(&args, &mut init, &made);
         delete::remove_made(made);
         return Err(error);
     }

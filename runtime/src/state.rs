@@ -100,7 +100,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// The user's name on the host: runc shows it, and an empty one where there is none.
+/// The user's name on the host, or the number where there is none, in the form that runc has for it.
 fn owner(uid: u32) -> String {
     if uid == 0 {
         return "root".to_owned();
@@ -111,7 +111,7 @@ fn owner(uid: u32) -> String {
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     };
-    passwd.lines().find_map(name).unwrap_or_default()
+    passwd.lines().find_map(name).unwrap_or_else(|| format!("#{uid}"))
 }
 
 /// Shows the state of a container.
@@ -127,4 +127,13 @@ pub fn run(parsed: &Parsed) -> Result<String> {
 /// Indented by two spaces, like runc's.
 pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).expect("a struct of strings and numbers has a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_owner_without_a_name_is_told_by_number() {
+        assert_eq!(super::owner(0), "root");
+        assert_eq!(super::owner(4_000_000_000), "#4000000000");
+    }
 }

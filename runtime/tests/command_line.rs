@@ -221,3 +221,25 @@ fn a_bundle_whose_path_is_not_utf_8_is_refused_and_leaves_nothing() {
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
 }
+
+#[test]
+fn what_is_wrong_with_a_command_line_is_in_the_log_too() {
+    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
+    let log = directory.path().join("log.json");
+    let globals = ["--log", log.to_str().expect("UTF-8"), "--log-format", "json"];
+    let wrong: [(&[&str], &str, i32); 4] = [
+        (&["create", "--nosuch", "x"], "flag provided but not defined: --nosuch", 1),
+        (&["kill"], "\"kill\" requires a minimum of 1 argument(s)", 1),
+        (&["create", "x", "--bundle"], "flag needs an argument: --bundle", 1),
+        (&["crate", "x"], "No help topic for 'crate'", 3),
+    ];
+    for (args, words, status) in wrong {
+        let _ = fs::remove_file(&log);
+        let call = Capture::of(runtime.program()).args(globals).args(args);
+        call.run().exits(status).says(words);
+        let text = fs::read_to_string(&log).expect("the log");
+        let line: Value = serde_json::from_str(&text).expect("one line of JSON");
+        let said = line["msg"].as_str().unwrap_or_default();
+        assert!(line["level"] == "error" && said.contains(words), "{args:?}: {text}");
+    }
+}

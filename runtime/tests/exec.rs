@@ -336,3 +336,28 @@ fn a_console_socket_is_for_a_terminal() {
     let refused = runtime.call(options).args([container.id(), "true"]).run().exits(255);
     refused.says("cannot use console socket if nrun will not allocate tty");
 }
+
+#[test]
+fn no_pid_file_is_left_of_a_process_that_was_never_executed() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let script = bundle.rootfs().join("bin/script");
+    fs::write(&script, "#!/no/such/interpreter\n").expect("write a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("set a mode");
+    let file = bundle.path().join("pid");
+    let path = file.to_str().expect("UTF-8");
+    let commands: [&[&str]; 2] = [&["exec"], &["exec", "--detach"]];
+    for command in commands {
+        let call = runtime.call(command).args(["--pid-file", path, container.id(), "script"]);
+        call.run().exits(255).says("no such file or directory");
+        assert!(!file.exists(), "conmon takes {command:?} for done");
+    }
+    let broken = bundle.args(["/bin/script"]);
+    let commands: [&[&str]; 2] = [&["--pid-file", path], &["--detach", "--pid-file", path]];
+    for options in commands {
+        let call = runtime.bundle_call("run", &broken, options, &runtime.new_id());
+        call.run().exits(1).says("no such file or directory");
+        assert!(!file.exists(), "whoever has that process id by then is somebody else");
+    }
+}

@@ -41,6 +41,11 @@ fn of_run() -> Vec<Operation> {
             let mount = "type=bind,source=/no/such/directory,target=/data";
             t.run(&["--mount", mount], &["true"])?.exits(125).map(drop)
         }),
+        // Docker asks whether that was meant, and does not try again, where it finds these words.
+        operation("a file mounted on a directory fails", |t| {
+            let mount = "type=bind,source=/etc/passwd,target=/etc";
+            t.run(&["--mount", mount], &["true"])?.fails_with(&["not a directory"])
+        }),
         operation("a program that is killed: 137", |t| {
             t.run(&["--pid", "host"], &["sh", "-c", "kill -9 $$"])?.exits(137).map(drop)
         }),

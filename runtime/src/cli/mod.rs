@@ -16,4 +16,6 @@ pub use completion::script as completion;
 pub use definition::{COMMANDS, Command, Flag, GLOBALS};
 pub use help::{command as help_of, commit, overview, version};
 pub use man::{page as manual_page, pages as manual_pages};
-pub use parse::{Parsed, command, parse};
+#[cfg(test)]
+pub(crate) use parse::parse;
+pub use parse::{Parsed, command};

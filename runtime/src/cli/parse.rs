@@ -5,7 +5,7 @@ use super::{help, suggest};
 use crate::error::{Error, Result};
 
 /// What was typed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Parsed {
     /// The command, if there is one.
     pub command: Option<&'static Command>,
@@ -67,31 +67,10 @@ impl Parsed {
 }
 
 /// Parses the arguments, without the program's name.
-///
-/// # Errors
-/// For a flag or command that does not exist, a flag without its value, or the wrong number of operands.
-pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Parsed> {
-    let mut parsed = Parsed { command: None, flags: Vec::new(), operands: Vec::new() };
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        let raw = parsed.command.is_some_and(|command| command.raw) && !parsed.operands.is_empty();
-        if raw {
-            // What follows the id is the container's command line, `--` before it or not.
-            if arg != "--" || parsed.operands.len() > 1 {
-                parsed.operands.push(arg);
-            }
-        } else if arg == "--" && parsed.command.is_some() {
-            parsed.operands.extend(args.by_ref());
-        } else if arg.len() > 1 && arg.starts_with('-') {
-            parsed.flag(&arg, &mut args)?;
-        } else if parsed.command.is_none() {
-            parsed.command = Some(command(&arg)?);
-        } else {
-            parsed.operands.push(arg);
-        }
-    }
-    parsed.count_operands()?;
-    Ok(parsed)
+#[cfg(test)]
+pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Parsed> {
+    let mut parsed = Parsed::default();
+    parsed.read(args).map(|()| parsed)
 }
 
 /// The command with this name.
@@ -107,6 +86,32 @@ pub fn command(name: &str) -> Result<&'static Command> {
 }
 
 impl Parsed {
+    /// Reads the arguments, without the program's name. What stands before a fault is kept: the log is there.
+    ///
+    /// # Errors
+    /// For a flag or command that does not exist, a flag without its value, or the wrong number of operands.
+    pub fn read(&mut self, args: impl IntoIterator<Item = String>) -> Result<()> {
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let raw = self.command.is_some_and(|command| command.raw) && !self.operands.is_empty();
+            if raw {
+                // What follows the id is the container's command line, `--` before it or not.
+                if arg != "--" || self.operands.len() > 1 {
+                    self.operands.push(arg);
+                }
+            } else if arg == "--" && self.command.is_some() {
+                self.operands.extend(args.by_ref());
+            } else if arg.len() > 1 && arg.starts_with('-') {
+                self.flag(&arg, &mut args)?;
+            } else if self.command.is_none() {
+                self.command = Some(command(&arg)?);
+            } else {
+                self.operands.push(arg);
+            }
+        }
+        self.count_operands()
+    }
+
     fn flag(&mut self, arg: &str, rest: &mut impl Iterator<Item = String>) -> Result<()> {
         let (name, attached) = match arg.trim_start_matches('-').split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),

@@ -10,9 +10,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use sys::namespace::Kinds;
 
-/// The switches of both commands, and criu's fields for them.
-const SWITCHES: [(&str, u32); 6] = [
+/// The switches of the two commands, and criu's fields for them. A command has those that its definition lists.
+const SWITCHES: [(&str, u32); 9] = [
     ("tcp-established", field::TCP_ESTABLISHED),
+    ("tcp-skip-in-flight", field::TCP_SKIP_IN_FLIGHT),
+    ("tcp-close", field::TCP_CLOSE),
+    ("link-remap", field::LINK_REMAP),
     ("ext-unix-sk", field::EXT_UNIX_SK),
     ("shell-job", field::SHELL_JOB),
     ("file-locks", field::FILE_LOCKS),
@@ -218,9 +221,12 @@ mod tests {
 
     #[test]
     fn every_switch_of_the_command_line_reaches_criu() {
-        let line = "checkpoint c --tcp-established --ext-unix-sk --shell-job --file-locks --lazy-pages --auto-dedup";
-        let on = common(&parsed(line), None).unwrap().numbers;
-        let off = common(&parsed("checkpoint c"), None).unwrap().numbers;
+        let both =
+            "--tcp-established --ext-unix-sk --shell-job --file-locks --lazy-pages --auto-dedup";
+        let switches = |line: &str| common(&parsed(line), None).unwrap().numbers;
+        let mut on = switches(&format!("checkpoint c --tcp-skip-in-flight --link-remap {both}"));
+        on.extend(switches("restore c --tcp-close"));
+        let off = switches("checkpoint c");
         for (name, field) in SWITCHES {
             assert!(on.contains(&(field, 1)), "{name}");
             assert!(!off.contains(&(field, 1)), "{name}");

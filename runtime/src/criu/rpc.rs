@@ -105,15 +105,18 @@ pub mod field {
     pub const PARENT_IMG: u32 = 14;
     pub const TRACK_MEM: u32 = 15;
     pub const AUTO_DEDUP: u32 = 16;
+    pub const LINK_REMAP: u32 = 18;
     pub const MANAGE_CGROUPS: u32 = 24;
     pub const RST_SIBLING: u32 = 26;
     pub const MANAGE_CGROUPS_MODE: u32 = 34;
     pub const EXTERNAL: u32 = 37;
     pub const EMPTY_NS: u32 = 38;
     pub const FREEZE_CGROUP: u32 = 44;
+    pub const TCP_SKIP_IN_FLIGHT: u32 = 46;
     pub const LAZY_PAGES: u32 = 48;
     pub const ORPHAN_PTS_MASTER: u32 = 50;
     pub const CONFIG_FILE: u32 = 51;
+    pub const TCP_CLOSE: u32 = 52;
     pub const LSM_PROFILE: u32 = 53;
     pub const LSM_MOUNT_CONTEXT: u32 = 63;
 }
