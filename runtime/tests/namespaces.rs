@@ -185,6 +185,34 @@ fn kernel_parameters_are_set_in_the_namespaces_they_belong_to() {
 }
 
 #[test]
+fn kernel_parameters_of_a_joined_namespace_that_is_the_hosts_are_not_set() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for (kind, file, parameter) in [
+        ("network", "net", "net.ipv4.ip_forward"),
+        ("ipc", "ipc", "kernel.msgmax"),
+        ("uts", "uts", "kernel.domainname"),
+    ] {
+        // What it is already: a runtime that does not look changes nothing.
+        let value = fs::read_to_string(format!("/proc/sys/{}", parameter.replace('.', "/")));
+        let value = value.expect("a parameter");
+        let joining = |path: String| {
+            BundleDir::new()
+                .remove("/hostname")
+                .without_namespace(kind)
+                .push("/linux/namespaces", json!({"type": kind, "path": path}))
+                .set("/linux/sysctl", json!({parameter: value.trim()}))
+                .shell("echo set")
+        };
+        let output = runtime.run(&joining(format!("/proc/self/ns/{file}"))).exits(1);
+        let words = format!("sysctl `{parameter}` not allowed in host {kind} namespace");
+        assert!(output.stderr().contains(&words), "{output}");
+        let other = runtime.start(&BundleDir::new().args(["sleep", "600"]));
+        assert_eq!(runtime.run(&joining(path(&other, file))).ok().stdout(), "set\n");
+    }
+}
+
+#[test]
 fn a_new_cgroup_namespace_begins_at_the_containers_own_cgroup() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

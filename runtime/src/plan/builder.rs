@@ -182,7 +182,7 @@ impl<'a> Builder<'a> {
         if let Some(name) = self.spec().domainname().clone() {
             self.push(Op::Domainname(name), "/domainname");
         }
-        let sysctls = sysctl::plan(self.linux)?;
+        let sysctls = sysctl::plan(self.linux, self.host.joined_own)?;
         self.steps.extend(sysctls);
         if self.new_user {
             // The child has lost the privilege to raise a hard limit or lower its score.
