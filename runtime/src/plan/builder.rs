@@ -387,10 +387,10 @@ impl<'a> Builder<'a> {
     /// `/dev` is furnished unless the bundle binds one that is.
     fn devices(&mut self) -> Result<(), Error> {
         let listed = self.spec().mounts().as_deref().unwrap_or_default();
-        let is_dev = |mount: &&oci_spec::runtime::Mount| mount.destination().as_os_str() == "/dev";
-        let bound = listed.iter().filter(is_dev).any(|mount| {
-            options::parse(mount.options().as_deref().unwrap_or_default()).bind
-                || mount.typ().as_deref() == Some("bind")
+        let bound = listed.iter().any(|mount| {
+            mounts::is_dev(mount, &self.checked.rootfs)
+                && (options::parse(mount.options().as_deref().unwrap_or_default()).bind
+                    || mount.typ().as_deref() == Some("bind"))
         });
         if bound {
             return Ok(());

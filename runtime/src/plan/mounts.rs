@@ -124,6 +124,12 @@ fn in_root<'m>(mount: &'m runtime::Mount, rootfs: &Path) -> Cow<'m, runtime::Mou
     Cow::Owned(mount)
 }
 
+/// Whether the mount is the container's `/dev`, whichever of its names config.json has for it.
+pub(super) fn is_dev(mount: &runtime::Mount, rootfs: &Path) -> bool {
+    let mount = in_root(mount, rootfs);
+    target(mount.destination(), "").is_ok_and(|target| target.path() == c"dev")
+}
+
 /// What cannot be asked of a mount, whatever it is made by.
 fn refuse_options(
     mount: &runtime::Mount,
