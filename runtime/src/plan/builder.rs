@@ -410,9 +410,15 @@ impl<'a> Builder<'a> {
         };
         let read_only =
             self.linux.and_then(|linux| linux.readonly_paths().as_deref()).unwrap_or_default();
+        let mut root = None;
         for (i, path) in read_only.iter().enumerate() {
             let pointer = format!("/linux/readonlyPaths/{i}");
-            self.push(Op::ReadOnly { target: target(path, &pointer)? }, pointer);
+            let target = target(path, &pointer)?;
+            // A view of the root on top of it would be seen by nobody, who is in the root already.
+            match target.path() == c"." {
+                true => root = Some(pointer),
+                false => self.push(Op::ReadOnly { target }, pointer),
+            }
         }
         let masked =
             self.linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default();
@@ -431,9 +437,11 @@ impl<'a> Builder<'a> {
         if self.steps.iter().any(last) {
             self.push(Op::ReadOnlyMounts, "/mounts");
         }
-        let root = self.spec().root().as_ref();
-        if root.is_some_and(|root| root.readonly().unwrap_or(false)) {
-            self.push(Op::ReadOnlyRoot, "/root/readonly");
+        if self.spec().root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
+            root = Some("/root/readonly".to_owned());
+        }
+        if let Some(pointer) = root {
+            self.push(Op::ReadOnlyRoot, pointer);
         }
         Ok(())
     }
