@@ -373,6 +373,7 @@ impl<'a> Builder<'a> {
             in_user_namespace: self.nested(),
             linux: self.linux,
             label,
+            earlier: &[],
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
         let steps = mounts::plan(listed, &context, &mut self.sources)?;
