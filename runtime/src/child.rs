@@ -23,6 +23,7 @@ use rustix::process::Rlimit;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use sys::clone;
+use sys::fd::until_exec;
 use sys::namespace::{self, Kinds};
 
 /// Exit status of a child whose step failed; nobody sees it, because the parent reports the failure itself.
@@ -45,6 +46,8 @@ pub struct Resources {
     pub start: Option<OwnedFd>,
     /// The container's init, whose namespaces are joined (`exec`).
     pub init: Option<OwnedFd>,
+    /// The user namespace that is joined after the mount namespace, in which its path leads elsewhere.
+    pub user_namespace: Option<OwnedFd>,
     /// Files for what hooks write.
     pub hook_outputs: [Option<OwnedFd>; 2],
 }
@@ -55,6 +58,8 @@ pub struct Child<'a> {
     resources: &'a Resources,
     /// Who is told of barriers and failures: the parent, or after `AwaitStart` the process that started us.
     peer: BorrowedFd<'a>,
+    /// The host's procfs, where a mount namespace was joined: what is at /proc there is up to whoever is in it.
+    procfs: Option<BorrowedFd<'static>>,
     /// The container's root.
     root: Option<BorrowedFd<'a>>,
     /// What its paths are protected with.
@@ -93,6 +98,7 @@ impl<'a> Child<'a> {
             steps,
             resources,
             peer,
+            procfs: None,
             root: None,
             protection: Protection::default(),
             read_only_last: Vec::new(),
@@ -129,16 +135,16 @@ impl<'a> Child<'a> {
             Op::Wait(_) => self.wait(step)?,
             Op::NamespaceRoot { dumpable } => identity::namespace_root(*dumpable)?,
             Op::JoinCgroup => self.join_cgroup()?,
-            Op::JoinNamespace { kind, path } => join_namespace(*kind, path)?,
+            Op::JoinNamespace { kind, path } => self.join_namespace(*kind, path)?,
             Op::JoinInit { kinds } => self.join_init(*kinds)?,
             Op::Unshare(kinds) => namespace::unshare(*kinds)?,
-            Op::TimeOffsets { offsets } => time_offsets(offsets)?,
+            Op::TimeOffsets { offsets } => self.time_offsets(offsets)?,
             Op::Fork { namespaces } => return self.fork(*namespaces, step),
             Op::NewSession => drop(rustix::process::setsid()?),
             Op::Loopback => sys::network::loopback_up()?,
             Op::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Op::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
-            Op::WriteProc { path, value } => write_file(path, value.as_bytes())?,
+            Op::WriteProc { path, value } => self.write_proc(path, value.as_bytes())?,
             Op::Propagation { flags } | Op::RootPropagation { flags } => propagation(*flags)?,
             Op::Root { source, over_shared, at } => {
                 self.attach_root(*source, *over_shared, at.as_ref())?;
@@ -205,6 +211,43 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
+    /// With a mount namespace the paths of the host are gone.
+    fn join_namespace(&mut self, kind: Kinds, path: &CStr) -> Result<(), Errno> {
+        if let Some(namespace) =
+            self.resources.user_namespace.as_ref().filter(|_| kind == Kinds::USER)
+        {
+            return namespace::join(namespace.as_fd(), kind);
+        }
+        let namespace = self.open_proc(path, OFlags::RDONLY)?;
+        if kind == Kinds::MOUNT {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.procfs = Some(until_exec(rustix::fs::open(c"/proc", flags, Mode::empty())?));
+        }
+        namespace::join(namespace.as_fd(), kind)
+    }
+
+    /// Opens a file of the host's, which is below /proc where a mount namespace was joined before.
+    fn open_proc(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::CLOEXEC;
+        let below = path.to_bytes().strip_prefix(b"/proc/");
+        match (self.procfs, below) {
+            (Some(procfs), Some(below)) => rustix::fs::openat(procfs, below, flags, Mode::empty()),
+            _ => rustix::fs::open(path, flags, Mode::empty()),
+        }
+    }
+
+    /// Writes a file that is there, in one write: kernel files take a value as a whole.
+    fn write_proc(&self, path: &CStr, value: &[u8]) -> Result<(), Errno> {
+        rustix::io::write(self.open_proc(path, OFlags::WRONLY)?, value).map(drop)
+    }
+
+    /// Offsets can be written only while nobody is in the namespace; entering it comes after (time_namespaces(7)).
+    fn time_offsets(&mut self, offsets: &CStr) -> Result<(), Errno> {
+        namespace::unshare(Kinds::TIME)?;
+        self.write_proc(c"/proc/self/timens_offsets", offsets.to_bytes())?;
+        self.join_namespace(Kinds::TIME, c"/proc/self/ns/time_for_children")
+    }
+
     fn join_init(&self, kinds: Kinds) -> Result<(), Errno> {
         let init = self.resources.init.as_ref().ok_or(Errno::BADF)?;
         namespace::join(init.as_fd(), kinds)
@@ -233,7 +276,7 @@ impl<'a> Child<'a> {
                 peer => peer?,
             };
             if wire::wait_go(peer.as_fd()).is_ok() {
-                self.peer = sys::fd::until_exec(peer);
+                self.peer = until_exec(peer);
                 return Ok(());
             }
         }
@@ -270,7 +313,7 @@ impl<'a> Child<'a> {
         step: usize,
     ) -> Result<(), Errno> {
         let Some(listener) = sys::seccomp::install(program, flags)? else { return Ok(()) };
-        let listener = sys::fd::until_exec(listener);
+        let listener = until_exec(listener);
         let message = Message::Listener { step, fd: listener.as_raw_fd() };
         if sent {
             message.send_with(listener, self.peer)?;
@@ -302,24 +345,6 @@ impl<'a> Child<'a> {
             None => sys::exec::execve(executable, argv, env),
         }
     }
-}
-
-fn join_namespace(kind: Kinds, path: &CStr) -> Result<(), Errno> {
-    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    namespace::join(fd.as_fd(), kind)
-}
-
-/// Offsets can be written only while nobody is in the namespace; entering it comes after (time_namespaces(7)).
-fn time_offsets(offsets: &CStr) -> Result<(), Errno> {
-    namespace::unshare(Kinds::TIME)?;
-    write_file(c"/proc/self/timens_offsets", offsets.to_bytes())?;
-    join_namespace(Kinds::TIME, c"/proc/self/ns/time_for_children")
-}
-
-/// Writes a file that is there, in one write: kernel files take a value as a whole.
-fn write_file(path: &CStr, value: &[u8]) -> Result<(), Errno> {
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::write(&file, value).map(drop)
 }
 
 impl Child<'_> {

@@ -100,7 +100,7 @@ impl Failure {
                 "the image has a symbolic link there: it must be mounted on ordinary directory"
             }
             (op, Errno::LOOP) if op.is_off_proc() => {
-                "a symbolic link of the image leads into /proc, where nothing may be mounted that way"
+                "a symbolic link of the image leads into /proc, where nothing may be mounted that way, or to itself"
             }
             (Op::Device(_), Errno::EXIST) => "another file is there",
             (Op::Bind(bind), Errno::EXIST) if bind.copy_link => {
@@ -138,9 +138,8 @@ impl Failure {
             (Op::Bind(bind), Errno::PERM) if bind.inherited == Inherited::Locked => {
                 "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
             }
-            // Docker looks for the words that mount(2) has for it, and move_mount(2) has not.
-            (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
-                "a directory goes on a directory, and anything else on a file: the source, the target or something on its way is not a directory"
+            (Op::Bind(_) | Op::Mount(_), Errno::NOTDIR) => {
+                "a directory goes on a directory, and anything else on a file: what is at the target, or on its way, is of the other kind"
             }
             (Op::Pivot { .. }, Errno::INVAL) => {
                 "on a host whose root is an initramfs, `--no-pivot` is needed"

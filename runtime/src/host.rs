@@ -5,12 +5,14 @@
 
 use crate::bare_mounts;
 use crate::cgroup;
+use crate::criu;
 use crate::error::{Error, Result};
 use crate::intel_rdt;
-use crate::plan::{Options, idmap, seccomp};
+use crate::plan::{Options, idmap, namespaces, seccomp};
 use crate::rootless;
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxNamespace, Process, Spec};
 use std::path::PathBuf;
+use sys::namespace::Kinds;
 
 /// What the runtime runs on, and as whom.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct Host {
     /// The caller's user namespace is not the host's first one. Asked of root alone: an ordinary user has no privilege that could be
     /// taken for the host's.
     pub in_user_namespace: bool,
+    /// The kinds in which a namespace that config.json joins by its path is the one that we are in, where that is asked for.
+    pub joined_own: Kinds,
     /// What a caller who is not the host's root may do.
     pub rootless: rootless::Facts,
     /// Where cgroups are mounted, and where we are in them.
@@ -57,7 +61,9 @@ pub enum AppArmor {
 
 /// The facts that cost system calls of their own and that only some containers need.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct Asked<'a> {
+    /// Which of these namespaces are our own: what is set in them is set outside of the container.
+    pub namespaces: &'a [LinuxNamespace],
     /// What the kernel's seccomp can do: seven questions.
     pub seccomp: bool,
     /// Which systemd runs: a connection and a question or two.
@@ -76,11 +82,14 @@ pub struct Asked {
     pub id_tools: bool,
 }
 
-impl Asked {
+impl<'a> Asked<'a> {
     /// What planning this config.json will want to know.
-    pub fn by(spec: &Spec) -> Asked {
+    pub fn by(spec: &'a Spec) -> Asked<'a> {
         let linux = spec.linux().as_ref();
+        let configured =
+            linux.filter(|linux| linux.sysctl().as_ref().is_some_and(|it| !it.is_empty()));
         let asked = Asked {
+            namespaces: configured.and_then(|it| it.namespaces().as_deref()).unwrap_or_default(),
             seccomp: linux.is_some_and(|linux| linux.seccomp().is_some()),
             selinux: linux.is_some_and(|linux| linux.mount_label().is_some()),
             intel_rdt: linux.is_some_and(|linux| linux.intel_rdt().is_some()),
@@ -92,7 +101,7 @@ impl Asked {
     }
 
     /// And what planning a process, which may be another one than config.json's, will want to know.
-    pub fn and_by(self, process: &Process) -> Asked {
+    pub fn and_by(self, process: &Process) -> Asked<'a> {
         let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
         Asked {
             apparmor: self.apparmor || given(process.apparmor_profile()),
@@ -102,7 +111,7 @@ impl Asked {
     }
 
     /// What planning will want to know besides, with these options.
-    pub fn with_options(self, options: &Options) -> Asked {
+    pub fn with_options(self, options: &Options) -> Asked<'a> {
         Asked {
             systemd: options.cgroup_manager == cgroup::Manager::Systemd,
             bare_mounts: options.no_pivot,
@@ -119,7 +128,7 @@ impl Host {
     ///
     /// # Errors
     /// When /proc is not there, or the cgroup hierarchies cannot be made out.
-    pub fn probe(asked: Asked) -> Result<Host> {
+    pub fn probe(asked: Asked<'_>) -> Result<Host> {
         let sets = rustix::thread::capabilities(None)
             .map_err(|errno| Error::system("read our capabilities", errno))?;
         let (uid, gid) = sys::ids::effective_at_exec();
@@ -128,6 +137,7 @@ impl Host {
             gid,
             capabilities: sets.permitted.bits(),
             in_user_namespace: false,
+            joined_own: own_of(asked.namespaces),
             rootless: rootless::Facts::default(),
             cgroup: cgroup::probe()?,
             seccomp: seccomp::Kernel::ask(
@@ -168,6 +178,7 @@ impl Host {
             gid: 0,
             capabilities: (1 << 41) - 1,
             in_user_namespace: false,
+            joined_own: Kinds::NONE,
             rootless: rootless::Facts::default(),
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
@@ -179,6 +190,21 @@ impl Host {
             memory_policies: true,
         }
     }
+}
+
+/// The kinds of those that lead to the namespace that we are in. One that leads nowhere is found out when it is joined.
+fn own_of(listed: &[LinuxNamespace]) -> Kinds {
+    let is_own = |namespace: &LinuxNamespace, kind| {
+        let own = format!("/proc/self/ns/{}", criu::namespaces::name(kind));
+        let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
+        let found = path.and_then(|path| rustix::fs::stat(path).ok());
+        let own = found.and_then(|found| Some((found, rustix::fs::stat(own).ok()?)));
+        own.is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+    };
+    listed.iter().fold(Kinds::NONE, |own, namespace| {
+        let kind = namespaces::kind_of(namespace.typ());
+        if is_own(namespace, kind) { own.union(kind) } else { own }
+    })
 }
 
 fn apparmor() -> AppArmor {

@@ -24,11 +24,13 @@ use crate::signal::SIGKILL;
 use crate::sources;
 use crate::wire::{self, HookText, Message};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 use std::os::fd::{AsFd, OwnedFd};
 use sys::clone;
+use sys::namespace::Kinds;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
 #[derive(Debug)]
@@ -370,8 +372,29 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, in_unified: bool, handed: Handed) -> Re
     let cgroups = if joins { cgroup::entrances(cgroup.paths(), in_unified)? } else { Vec::new() };
     let Handed { console, start, init, .. } = handed;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
-    let sources = plan.sources.clone();
-    Ok(Resources { files, cgroups, sources, trees, console, start, init, hook_outputs })
+    let (sources, user_namespace) = (plan.sources.clone(), user_namespace(plan)?);
+    Ok(Resources {
+        files,
+        cgroups,
+        sources,
+        trees,
+        console,
+        start,
+        init,
+        user_namespace,
+        hook_outputs,
+    })
+}
+
+/// The user namespace that the child joins after a mount namespace.
+fn user_namespace(plan: &Plan) -> Result<Option<OwnedFd>> {
+    let is_of = |step: &&Step, wanted| matches!(&step.op, Op::JoinNamespace { kind, .. } if *kind == wanted);
+    let mut after = plan.steps.iter().skip_while(|step| !is_of(step, Kinds::MOUNT));
+    let Some(step) = after.find(|step| is_of(step, Kinds::USER)) else { return Ok(None) };
+    let Op::JoinNamespace { path, .. } = &step.op else { return Ok(None) };
+    rustix::fs::open(&**path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map(Some)
+        .map_err(|errno| step_failure(plan, step, errno))
 }
 
 /// What the clone failed at: to enter the v2 cgroup, if it was to, or to make the namespaces.

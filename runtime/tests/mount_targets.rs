@@ -54,7 +54,30 @@ fn links_that_lead_in_a_circle_are_an_error() {
     let bundle = bundle.push("/mounts", tmpfs("/a/x", &[]));
     let output = Runtime::under_test().try_create(&bundle).exits(1);
     assert!(output.stderr().contains("/mounts/7"), "{output}");
+    assert!(output.stderr().contains("or to itself"), "{output}");
     sandbox.assert_clean();
+}
+
+#[test]
+fn a_directory_on_a_file_or_the_reverse_is_called_what_engines_know() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for mount in [
+        bind("/etc/passwd", "directory", &["bind"]),
+        bind("/etc", "file", &["bind"]),
+        tmpfs("/etc/passwd", &[]),
+        tmpfs("/etc/passwd", &["mode=755"]),
+        tmpfs("/etc/passwd", &["tmpcopyup"]),
+    ] {
+        let bundle = BundleDir::new().push("/mounts", mount.clone());
+        fs::write(bundle.path().join("file"), "").expect("write a file");
+        fs::create_dir(bundle.path().join("directory")).expect("make a directory");
+        let output = runtime.run(&bundle).exits(1);
+        assert!(
+            output.stderr().contains(": not a directory\n\nhint: a directory goes"),
+            "{mount}: {output}"
+        );
+    }
 }
 
 #[test]

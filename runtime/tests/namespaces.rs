@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Child;
 
-use nconform::fixture::{BundleDir, Capture, Container, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Capture, Container, Runtime, Sandbox, scratch_dir};
 use rustix::process::Pid;
 use serde_json::json;
 
@@ -117,17 +118,23 @@ fn all_namespaces_of_another_container_can_be_joined_at_once() {
     assert_ne!(inside["processes"], "0", "its processes are seen");
 }
 
-#[test]
-fn a_mount_namespace_can_be_joined() {
-    let _sandbox = Sandbox::enter();
-    let runtime = Runtime::under_test();
-    let script = "echo ready && exec sleep 600";
-    let (mut holder, output) = Capture::of("unshare").args(["-m", "sh", "-c", script]).start();
+/// A process in a mount namespace of its own, which a script has changed, and the path of that.
+fn mount_namespace(script: &str) -> (Child, String) {
+    let script = format!("{script} echo ready && exec sleep 600");
+    let (mut holder, output) = Capture::of("unshare").args(["-m", "sh", "-c", &script]).start();
     while output.stdout() != "ready\n" {
         assert!(holder.try_wait().expect("the holder").is_none(), "{output}");
         std::thread::yield_now();
     }
     let path = format!("/proc/{}/ns/mnt", holder.id());
+    (holder, path)
+}
+
+#[test]
+fn a_mount_namespace_can_be_joined() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (mut holder, path) = mount_namespace("");
     let link = fs::read_link(&path).expect("a namespace").display().to_string();
     let bundle = with_namespaces(&[])
         .push("/linux/namespaces", json!({"type": "mount", "path": path}))
@@ -135,6 +142,31 @@ fn a_mount_namespace_can_be_joined() {
     let output = runtime.run(&bundle);
     holder.kill().and_then(|()| holder.wait()).expect("end the holder");
     assert_eq!(output.ok().text(), link);
+}
+
+#[test]
+fn what_is_at_proc_in_a_mount_namespace_that_is_joined_is_not_written_to() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, kept) = (Runtime::under_test(), scratch_dir());
+    let fake = kept.path().display();
+    let files = "sys/net/ipv4/ip_default_ttl self/timens_offsets self/ns/time_for_children";
+    let (mut holder, path) = mount_namespace(&format!(
+        "cd {fake} && mkdir -p sys/net/ipv4 self/ns && touch {files} && mount --bind . /proc &&"
+    ));
+    let bundle = with_namespaces(&["network", "time"])
+        .push("/linux/namespaces", json!({"type": "mount", "path": path}))
+        .set("/linux/sysctl", json!({"net.ipv4.ip_default_ttl": "77"}))
+        .set("/linux/timeOffsets", json!({"boottime": {"secs": 7_000_000}}))
+        .shell("cat /proc/sys/net/ipv4/ip_default_ttl; cut -d. -f1 /proc/uptime");
+    let output = runtime.run(&bundle);
+    holder.kill().and_then(|()| holder.wait()).expect("end the holder");
+    let text = output.ok().stdout();
+    let (ttl, uptime) = text.split_once('\n').expect("two lines");
+    assert_eq!(ttl, "77");
+    assert!(uptime.trim().parse::<u64>().expect("a number") > 7_000_000, "{text}");
+    for file in files.split(' ') {
+        assert_eq!(fs::read(kept.path().join(file)).expect("a file"), b"", "{file}");
+    }
 }
 
 #[test]
@@ -182,6 +214,34 @@ fn kernel_parameters_are_set_in_the_namespaces_they_belong_to() {
         .shell(&format!("cat {files}"));
     assert_eq!(runtime.run(&bundle).ok().stdout(), "1\n4321\n");
     assert_eq!(fs::read_to_string("/proc/sys/kernel/msgmax").expect("msgmax"), before);
+}
+
+#[test]
+fn kernel_parameters_of_a_joined_namespace_that_is_the_hosts_are_not_set() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for (kind, file, parameter) in [
+        ("network", "net", "net.ipv4.ip_forward"),
+        ("ipc", "ipc", "kernel.msgmax"),
+        ("uts", "uts", "kernel.domainname"),
+    ] {
+        // What it is already: a runtime that does not look changes nothing.
+        let value = fs::read_to_string(format!("/proc/sys/{}", parameter.replace('.', "/")));
+        let value = value.expect("a parameter");
+        let joining = |path: String| {
+            BundleDir::new()
+                .remove("/hostname")
+                .without_namespace(kind)
+                .push("/linux/namespaces", json!({"type": kind, "path": path}))
+                .set("/linux/sysctl", json!({parameter: value.trim()}))
+                .shell("echo set")
+        };
+        let output = runtime.run(&joining(format!("/proc/self/ns/{file}"))).exits(1);
+        let words = format!("sysctl `{parameter}` not allowed in host {kind} namespace");
+        assert!(output.stderr().contains(&words), "{output}");
+        let other = runtime.start(&BundleDir::new().args(["sleep", "600"]));
+        assert_eq!(runtime.run(&joining(path(&other, file))).ok().stdout(), "set\n");
+    }
 }
 
 #[test]

@@ -39,6 +39,21 @@ fn readonly_paths_cannot_be_written_but_read() {
 }
 
 #[test]
+fn the_root_among_the_read_only_paths_is_read_only() {
+    let _sandbox = Sandbox::enter();
+    for path in ["/", "/etc/.."] {
+        let bundle = BundleDir::new()
+            .push("/linux/readonlyPaths", path)
+            .push("/linux/maskedPaths", "/etc/passwd")
+            .shell("cat /etc/passwd; echo x > /dev/shm/x && cat /dev/shm/x; mkdir /new");
+        let output = Runtime::under_test().run(&bundle).exits(1);
+        assert_eq!(output.stdout(), "x\n", "{path}: what is mounted below it is as it was");
+        assert!(output.stderr().contains("Read-only file system"), "{path}: {output}");
+        assert!(!bundle.rootfs().join("new").exists(), "{path}");
+    }
+}
+
+#[test]
 fn what_is_masked_twice_is_masked_once() {
     let _sandbox = Sandbox::enter();
     let bundle = BundleDir::new();

@@ -168,6 +168,36 @@ fn a_user_namespace_and_what_belongs_to_it_can_be_joined() {
 }
 
 #[test]
+fn a_user_namespace_is_joined_with_the_mount_namespace_that_belongs_to_it() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let holding = mapped().args(["sleep", "600"]);
+    let holder = runtime.start(&holding);
+    let pid = holder.pid().as_raw_nonzero();
+    // The holder's /proc, in which the paths of the host lead nowhere, is that of its own pid namespace.
+    let kinds = [("mount", "mnt"), ("user", "user")];
+    let bundle = kinds
+        .iter()
+        .fold(
+            BundleDir::new().set("/linux/namespaces", json!([{"type": "pid"}])),
+            |bundle, (kind, file)| {
+                let path = format!("/proc/{pid}/ns/{file}");
+                bundle.push("/linux/namespaces", json!({"type": kind, "path": path}))
+            },
+        )
+        .set("/mounts", json!([{"destination": "/proc", "type": "proc"}, {"destination": "/dev", "type": "tmpfs"}]))
+        .remove("/hostname")
+        .shell("readlink /proc/self/ns/mnt; readlink /proc/self/ns/user; id -u");
+    let link = |(_, file): &(&str, &str)| {
+        fs::read_link(format!("/proc/{pid}/ns/{file}")).expect("a namespace").display().to_string()
+    };
+    let mut wanted: Vec<String> = kinds.iter().map(link).collect();
+    wanted.push("0".to_owned());
+    let text = runtime.run(&bundle).ok().stdout();
+    assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
 fn a_new_user_namespace_beside_a_joined_one_of_the_hosts() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

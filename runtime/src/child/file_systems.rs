@@ -143,7 +143,7 @@ impl<'a> Child<'a> {
             // Before it is attached: nobody else can see it yet.
             copy_up::copy(target, mounted, kept)?;
         }
-        attach(mounted, target)?;
+        attach_to_its_like(mounted, target)?;
         Ok(mounted)
     }
 
@@ -315,7 +315,7 @@ impl<'a> Child<'a> {
         if bind.off_proc {
             refuse_procfs(target)?;
         }
-        attach(tree, target)
+        attach_to_its_like(tree, target)
     }
 
     /// One that is there already has to lead where the source does.
@@ -541,6 +541,16 @@ fn make_private(above: &[CString]) -> Result<(), Errno> {
 pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, c"", target, c"", flags)
+}
+
+/// [`attach`] with mount(2)'s word for a directory on a file, or the reverse, which engines look for: `ENOTDIR`. move_mount(2) has EINVAL
+/// for that and for much else.
+fn attach_to_its_like(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let is_directory = |fd| kind_of(fd).map(|kind| kind == FileType::Directory);
+    match attach(tree, target) {
+        Err(Errno::INVAL) if is_directory(tree)? != is_directory(target)? => Err(Errno::NOTDIR),
+        attached => attached,
+    }
 }
 
 fn attach_at(tree: BorrowedFd<'_>, at: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {

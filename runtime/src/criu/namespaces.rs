@@ -23,7 +23,8 @@ const NAMES: [(Kinds, &str); 8] = [
 const EXTERNAL: [(Kinds, &str); 2] =
     [(Kinds::NETWORK, "extRootNetNS"), (Kinds::PID, "extRootPidNS")];
 
-fn name(kind: Kinds) -> &'static str {
+/// The name of a kind in /proc/PID/ns.
+pub fn name(kind: Kinds) -> &'static str {
     NAMES.iter().find(|(known, _)| *known == kind).map_or("", |(_, name)| name)
 }
 

@@ -59,7 +59,7 @@ pub(super) fn plan(
         propagation.push(context.propagation);
     }
     let bind = Bind {
-        off_proc: may_lead_to_proc(&target),
+        off_proc: may_lead_to_proc(&target, context),
         target,
         source,
         attributes: options.attributes,

@@ -182,7 +182,7 @@ impl<'a> Builder<'a> {
         if let Some(name) = self.spec().domainname().clone() {
             self.push(Op::Domainname(name), "/domainname");
         }
-        let sysctls = sysctl::plan(self.linux)?;
+        let sysctls = sysctl::plan(self.linux, self.host.joined_own)?;
         self.steps.extend(sysctls);
         if self.new_user {
             // The child has lost the privilege to raise a hard limit or lower its score.
@@ -373,6 +373,7 @@ impl<'a> Builder<'a> {
             in_user_namespace: self.nested(),
             linux: self.linux,
             label,
+            earlier: &[],
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
         let steps = mounts::plan(listed, &context, &mut self.sources)?;
@@ -387,10 +388,10 @@ impl<'a> Builder<'a> {
     /// `/dev` is furnished unless the bundle binds one that is.
     fn devices(&mut self) -> Result<(), Error> {
         let listed = self.spec().mounts().as_deref().unwrap_or_default();
-        let is_dev = |mount: &&oci_spec::runtime::Mount| mount.destination().as_os_str() == "/dev";
-        let bound = listed.iter().filter(is_dev).any(|mount| {
-            options::parse(mount.options().as_deref().unwrap_or_default()).bind
-                || mount.typ().as_deref() == Some("bind")
+        let bound = listed.iter().any(|mount| {
+            mounts::is_dev(mount, &self.checked.rootfs)
+                && (options::parse(mount.options().as_deref().unwrap_or_default()).bind
+                    || mount.typ().as_deref() == Some("bind"))
         });
         if bound {
             return Ok(());
@@ -410,9 +411,15 @@ impl<'a> Builder<'a> {
         };
         let read_only =
             self.linux.and_then(|linux| linux.readonly_paths().as_deref()).unwrap_or_default();
+        let mut root = None;
         for (i, path) in read_only.iter().enumerate() {
             let pointer = format!("/linux/readonlyPaths/{i}");
-            self.push(Op::ReadOnly { target: target(path, &pointer)? }, pointer);
+            let target = target(path, &pointer)?;
+            // A view of the root on top of it would be seen by nobody, who is in the root already.
+            match target.path() == c"." {
+                true => root = Some(pointer),
+                false => self.push(Op::ReadOnly { target }, pointer),
+            }
         }
         let masked =
             self.linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default();
@@ -431,9 +438,11 @@ impl<'a> Builder<'a> {
         if self.steps.iter().any(last) {
             self.push(Op::ReadOnlyMounts, "/mounts");
         }
-        let root = self.spec().root().as_ref();
-        if root.is_some_and(|root| root.readonly().unwrap_or(false)) {
-            self.push(Op::ReadOnlyRoot, "/root/readonly");
+        if self.spec().root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
+            root = Some("/root/readonly".to_owned());
+        }
+        if let Some(pointer) = root {
+            self.push(Op::ReadOnlyRoot, pointer);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Mounts of type `cgroup`: the container's cgroups under /sys/fs/cgroup, in each of the three layouts.
 
-use super::mounts::{CgroupView, Context, Label, target};
+use super::mounts::{CgroupView, Context, Label, may_lead_to_proc, target};
 use super::op::{
     Bind, Cgroups, Hierarchy, HierarchySource, Inherited, Legacy, Mount, Op, Source, Step,
 };
@@ -124,6 +124,7 @@ fn unified(
 ) -> Result<Step, Error> {
     let target = target(mount.destination(), pointer)?;
     if !context.cgroup_namespace && context.in_user_namespace {
+        let off_proc = may_lead_to_proc(&target, context);
         // A user namespace may mount cgroup2 only together with a cgroup namespace of its own (cgroup_namespaces(7)), and is not
         // shown the cgroups that its user has beside the container's (CVE-2023-25809).
         let source = sources.len();
@@ -140,7 +141,7 @@ fn unified(
             inherited: Inherited::Locked,
             recursive: options.recursive_attributes,
             propagation: vec![context.propagation],
-            off_proc: false,
+            off_proc,
             over_link: false,
             copy_link: false,
         };

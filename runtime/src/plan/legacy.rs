@@ -1,7 +1,7 @@
 //! What only mount(2) can do, change a mount in place and a superblock flag that fsconfig(2) has no name for, and what it does in
 //! one call instead of five and more: the small file systems of the kernel that every container has.
 
-use super::mounts::{Label, SHARED, may_lead_to_proc, target};
+use super::mounts::{Context, Label, SHARED, may_lead_to_proc, target};
 use super::op::{Legacy, Op, Remount, RemountTo, Step};
 use super::{Error, c_string};
 use bundle::config::mount_options::Options;
@@ -39,11 +39,12 @@ pub(super) fn remount(
     mount: &runtime::Mount,
     kind: &str,
     options: &Options,
+    context: &Context<'_>,
     pointer: String,
 ) -> Result<Step, Error> {
     let target = target(mount.destination(), &pointer)?;
     let remount = Remount {
-        off_proc: may_lead_to_proc(&target),
+        off_proc: may_lead_to_proc(&target, context),
         target,
         // A superblock that the host shares must not become read-only there.
         to: match options.bind || SHARED.contains(&kind) || kind.starts_with("cgroup") {

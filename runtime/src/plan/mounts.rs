@@ -40,6 +40,8 @@ pub struct Context<'a> {
     pub linux: Option<&'a Linux>,
     /// What new file systems are labelled with.
     pub label: Option<&'a Label>,
+    /// The entries that come before.
+    pub earlier: &'a [runtime::Mount],
 }
 
 /// The user namespace that the mounts are made in.
@@ -92,13 +94,16 @@ pub fn plan(
     let mut steps = Vec::with_capacity(mounts.len() + 8);
     for (i, mount) in mounts.iter().enumerate() {
         let pointer = format!("/mounts/{i}");
+        let context = &Context { earlier: &mounts[..i], ..*context };
         let mount = &*in_root(mount, context.rootfs);
         let mut options = options::parse(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or("none");
         options.bind |= kind == "bind";
         refuse_options(mount, kind, &options, &pointer)?;
         match kind {
-            _ if options.remount => steps.push(legacy::remount(mount, kind, &options, pointer)?),
+            _ if options.remount => {
+                steps.push(legacy::remount(mount, kind, &options, context, pointer)?);
+            }
             _ if options.bind => {
                 steps.push(binds::plan(mount, options, context, sources, pointer)?);
             }
@@ -122,6 +127,12 @@ fn in_root<'m>(mount: &'m runtime::Mount, rootfs: &Path) -> Cow<'m, runtime::Mou
     let mut mount = mount.clone();
     mount.set_destination(Path::new("/").join(OsStr::from_bytes(inside.as_bytes())));
     Cow::Owned(mount)
+}
+
+/// Whether the mount is the container's `/dev`, whichever of its names config.json has for it.
+pub(super) fn is_dev(mount: &runtime::Mount, rootfs: &Path) -> bool {
+    let mount = in_root(mount, rootfs);
+    target(mount.destination(), "").is_ok_and(|target| target.path() == c"dev")
 }
 
 /// What cannot be asked of a mount, whatever it is made by.
@@ -216,9 +227,11 @@ fn file_system(
         options.attributes.set |= options.recursive_attributes.set;
     }
     let given = |name: &str| options.data.iter().any(|option| option.starts_with(name));
+    let ordinary = matches!(kind, "proc" | "sysfs") || is_dev;
     Ok(Mount {
-        ordinary: matches!(kind, "proc" | "sysfs") || is_dev,
-        off_proc: may_lead_to_proc(&target),
+        ordinary,
+        // Where no link is followed, none leads anywhere.
+        off_proc: !ordinary && may_lead_to_proc(&target, context),
         options: parameters,
         attributes,
         legacy: by_legacy
@@ -265,13 +278,38 @@ fn parameter(data: &str, pointer: &str) -> Result<(CString, Option<CString>), Er
     })
 }
 
-/// Whether a link of the image could bring a mount to a procfs. It could not where only the kernel's file systems and our own /dev
-/// are on the way, and need not where the bundle says /proc by name.
-pub(super) fn may_lead_to_proc(target: &Target) -> bool {
+/// Whether a link of the image, or of a volume, could bring a mount to a procfs. It could not below a /dev or /sys in which only what
+/// earlier mounts have made anew is on the way, and need not where the bundle says /proc by name.
+pub(super) fn may_lead_to_proc(target: &Target, context: &Context<'_>) -> bool {
     let path = target.path().to_bytes();
-    ![&b"proc"[..], b"sys", b"dev"]
-        .iter()
-        .any(|top| path.strip_prefix(*top).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'))
+    let top = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+    match top {
+        b"proc" => return false,
+        b"dev" | b"sys" => {}
+        _ => return true,
+    }
+    let mut top_is_new = false;
+    for mount in context.earlier {
+        let mount = in_root(mount, context.rootfs);
+        let Ok(above) = Target::new(mount.destination().as_os_str().as_bytes()) else { continue };
+        let above = above.path().to_bytes();
+        let rest = path.strip_prefix(above);
+        if rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/') {
+            if !is_new(&mount) {
+                return true;
+            }
+            top_is_new |= above == top;
+        }
+    }
+    !top_is_new
+}
+
+/// Whether nothing of the image or of a volume is in a mount: nor does a change of one that is there bring anything.
+fn is_new(mount: &runtime::Mount) -> bool {
+    let options = options::parse(mount.options().as_deref().unwrap_or_default());
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    let made = matches!(kind, "tmpfs" | "cgroup" | "cgroup2") || SHARED.contains(&kind);
+    options.remount || made && !options.bind && !options.copy_up
 }
 
 /// Refuses to cover /proc, and anything below it that the kernel or the runtime takes at its word (CVE-2019-16884, CVE-2019-19921).
@@ -310,6 +348,7 @@ pub(super) mod testing {
             in_user_namespace: false,
             linux: None,
             label: None,
+            earlier: &[],
         }
     }
 }

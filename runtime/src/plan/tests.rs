@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo nextest run -p nrun golden` writes the expected texts anew; the difference is for review.
 
+mod devices;
 mod exec;
 mod hooks;
 mod sd_notify;

@@ -68,6 +68,45 @@ fn nothing_is_mounted_over_proc_through_a_link_of_the_image() {
 }
 
 #[test]
+fn a_dev_or_sys_of_the_image_or_of_a_volume_leads_no_mount_to_proc() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let tmpfs = |at: &str, options: &[&str]| json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": options});
+    let bind =
+        |at: &str, from: &str| json!({"destination": at, "source": from, "options": ["bind"]});
+    let proc = json!({"destination": "/proc", "type": "proc", "source": "proc"});
+    let own_dev = tmpfs("/dev", &["mode=755"]);
+    for (link, to, mounts) in [
+        // There is no file system of ours on the way, or not yet, or it begins with what the image has.
+        ("rootfs/dev/shm", "/proc", vec![tmpfs("/dev/shm", &[])]),
+        ("rootfs/dev/shm", "../proc/sys", vec![tmpfs("/dev/shm", &["mode=1777"])]),
+        ("rootfs/sys/data", "/proc/sys", vec![bind("/sys/data/kernel", "volume")]),
+        ("rootfs/dev/data", "/proc/sys", vec![bind("/dev/data", "volume"), own_dev.clone()]),
+        (
+            "rootfs/dev/data",
+            "/proc/sys",
+            vec![tmpfs("/dev", &["tmpcopyup"]), bind("/dev/data", "volume")],
+        ),
+        // What is bound in ours is a volume's.
+        (
+            "volume/data",
+            "/proc/sys",
+            vec![own_dev, bind("/dev/v", "volume"), bind("/dev/v/data", "volume")],
+        ),
+    ] {
+        let bundle = BundleDir::new();
+        fs::create_dir(bundle.path().join("volume")).expect("a volume");
+        for directory in ["dev", "sys"] {
+            fs::create_dir_all(bundle.rootfs().join(directory)).expect("a directory of the image");
+        }
+        symlink(to, bundle.path().join(link)).expect("link");
+        let mounts: Vec<_> = std::iter::once(proc.clone()).chain(mounts).collect();
+        let output = runtime.run(&bundle.set("/mounts", json!(mounts))).exits(1);
+        assert!(output.stderr().contains("leads into /proc"), "{link} -> {to}: {output}");
+    }
+}
+
+#[test]
 fn a_proc_that_is_a_link_is_refused() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
