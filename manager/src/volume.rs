@@ -20,6 +20,7 @@ use crate::copy;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;
+use crate::notice;
 use crate::preferences;
 use crate::settings::Settings;
 use crate::user_namespace;
@@ -208,10 +209,18 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
         if !wanted || !users(settings, volume.name.as_str())?.is_empty() {
             continue;
         }
-        if filters.labelled(&volume.labels) {
-            freed += crate::disk::usage(&volumes.data(&volume.name));
-            volumes.remove(&volume.name)?;
-            removed.push(volume.name.to_string());
+        if !filters.labelled(&volume.labels) {
+            continue;
+        }
+        let size = crate::disk::usage(&volumes.data(&volume.name));
+        match volumes.remove(&volume.name) {
+            Ok(()) => {
+                freed += size;
+                removed.push(volume.name.to_string());
+            }
+            // Something is mounted there, which keeps none of the others.
+            Err(error @ Error::WrongState { .. }) => notice::note(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
     event::emit(settings, Kind::Volume, "prune", "", &[("reclaimed", &freed.to_string())]);
