@@ -249,6 +249,25 @@ fn provide_shared_memory(record: &Record, dir: &Dir) -> Result<()> {
     mount("shm", &target, "tmpfs", flags, options.as_c_str()).map_err(Error::io("mount", &target))
 }
 
+/// Binds anew the namespaces that a container joins which is started again: those that it was in have ended, where the other container
+/// has been started again as well.
+///
+/// # Errors
+/// As of [`join`]; [`Error::WrongState`] if the other container does not run now.
+pub fn join_again(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
+    let joins = |mode: &str| mode.starts_with("container:");
+    let config = &record.host_config;
+    let mut places = Vec::new();
+    if joins(&config.pid_mode) {
+        places.push(crate::bundle::joined(dir.path(), "pid"));
+    }
+    if joins(&config.ipc_mode) {
+        places.extend([crate::bundle::joined(dir.path(), "ipc"), shared_memory(dir.path())]);
+    }
+    places.iter().try_for_each(|place| snapshot::unmount(place))?;
+    join(settings, record, dir)
+}
+
 /// Binds the namespaces of other containers that this one joins.
 pub fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
     for (mode, kind) in
