@@ -153,6 +153,11 @@ fn a_container_that_runs_without_its_state_is_waited_for_and_stopped_also_while_
             world.nman(["pause", "wreck"]).ok();
         }
         fs::write(&state, "").unwrap();
+        for words in [["exec", "wreck", "true"], ["cp", "wreck:/etc/passwd", "-"]] {
+            let refused = world.nman(words).exits(1).stderr();
+            assert!(refused.contains("which processes container wreck has"), "{refused}");
+            assert!(refused.contains("hint: `nman restart wreck`"), "{refused}");
+        }
         let (mut waits, said) = world.command(["wait", "wreck"]).start();
         std::thread::sleep(Duration::from_millis(300));
         assert!(waits.try_wait().unwrap().is_none(), "nothing has ended yet");
