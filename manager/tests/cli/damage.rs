@@ -509,6 +509,11 @@ fn a_volume_whose_record_is_damaged_is_told_and_keeps_what_is_in_it() {
         assert_eq!(world.nman(["volume", "ls", "-q"]).ok().text(), "kept");
         assert_eq!(world.shell(&["-v", "kept:/kept"], "cat /kept/file").ok().text(), "content");
     }
+    fs::write(&record, "").unwrap();
+    world.nman(["volume", "rm", "kept"]).exits(1);
+    assert!(record.exists());
+    world.nman(["volume", "rm", "-f", "kept", "never"]).ok();
+    assert!(!record.exists());
     assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
     world.assert_no_container();
 }
