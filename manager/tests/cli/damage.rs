@@ -499,7 +499,11 @@ fn a_volume_whose_record_is_damaged_is_told_and_keeps_what_is_in_it() {
         let listed = world.nman(["volume", "ls", "-q"]).ok();
         assert_eq!(listed.stdout(), "");
         assert!(listed.stderr().contains("volume `kept` is left out: "), "{listed}");
-        for args in [&["volume", "create", "kept"][..], &["volume", "inspect", "kept"]] {
+        for args in [
+            &["volume", "create", "kept"][..],
+            &["volume", "inspect", "kept"],
+            &["inspect", "kept"],
+        ] {
             let refused = world.nman(args).exits(1).stderr();
             assert!(refused.contains("hint: `nman system check --repair` writes it"), "{refused}");
         }
@@ -529,7 +533,12 @@ fn nothing_is_garbage_as_long_as_the_index_of_images_does_not_read_back() {
             None => fs::remove_file(&index).unwrap(),
             Some(wreck) => fs::write(&index, wreck).unwrap(),
         }
-        for args in [&["image", "prune", "-f"][..], &["system", "prune", "-af"], &["images"]] {
+        for args in [
+            &["image", "prune", "-f"][..],
+            &["system", "prune", "-af"],
+            &["images"],
+            &["inspect", IMAGE],
+        ] {
             let refused = world.nman(args).exits(1).stderr();
             assert!(refused.contains("which says what images there are"), "{refused}");
             assert!(refused.contains("hint: put a copy of it back, or"), "{refused}");
