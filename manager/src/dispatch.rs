@@ -12,6 +12,8 @@ use nman::{
     pause, port, prune, ps, rename, rm, rootless, run, start, stats, stop, terminal, top, transfer,
     unshare, update, volume, wait,
 };
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 mod network;
 mod store;
@@ -148,7 +150,10 @@ pub(crate) fn settings(cli: &Cli) -> Result<Settings> {
     let rootless = rootless::is_called_by_user();
     let places = if rootless {
         let uid = rustix::process::geteuid().as_raw();
-        Places::of_user(uid, &|name| std::env::var_os(name))
+        let is_own = |path: &Path| {
+            std::fs::metadata(path).is_ok_and(|data| data.is_dir() && data.uid() == uid)
+        };
+        Places::of_user(uid, &|name| std::env::var_os(name), &is_own)
     } else {
         Some(Places::of_root())
     };

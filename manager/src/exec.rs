@@ -92,10 +92,11 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     let dir = Containers::open(&settings.containers())?.find(name)?;
     let (record, state) = (dir.record()?, dir.state()?);
     let Some(init) = state.status.has_process().then(|| dir.init(&state)).flatten() else {
-        return Err(Error::WrongState {
+        let lost = dir.lost_processes(record.name.as_str());
+        return Err(lost.unwrap_or_else(|| Error::WrongState {
             message: format!("container {} is not running", record.id),
             hint: Some(format!("start it with `nman start {}`", record.name)),
-        });
+        }));
     };
     terminal::check(args.interactive, args.tty, args.detach)?;
     if state.status == Status::Paused {

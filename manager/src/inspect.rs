@@ -30,6 +30,7 @@ pub fn inspect(settings: &Settings, args: &InspectArgs) -> Result<(Vec<Value>, V
 
 fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> {
     let wanted = |kind| args.kind.is_none_or(|wanted| wanted == kind);
+    let mut damage = None;
     if wanted(InspectType::Container) {
         match Containers::open(&settings.containers())?.find(name) {
             Err(Error::NoSuchContainer(_)) if args.kind.is_none() => {}
@@ -42,7 +43,7 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
         match store.find(name) {
             Ok(image) => return images::describe(&store, &image),
             Err(error @ store::Error::NotInList { .. }) => return Err(error.into()),
-            Err(_) => {}
+            Err(error) => damage = Some(error.into()).filter(is_damage),
         }
     }
     if wanted(InspectType::Network)
@@ -50,10 +51,11 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
     {
         return Ok(network);
     }
-    if wanted(InspectType::Volume)
-        && let Ok(volume) = volume::object(settings, name)
-    {
-        return Ok(volume);
+    if wanted(InspectType::Volume) {
+        match volume::object(settings, name) {
+            Ok(volume) => return Ok(volume),
+            Err(error) => damage = damage.or(Some(error).filter(is_damage)),
+        }
     }
     let kind = match args.kind {
         Some(InspectType::Image) => "image",
@@ -61,5 +63,12 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
         Some(InspectType::Volume) => "volume",
         Some(InspectType::Container) | None => "object",
     };
-    Err(Error::Rejected { message: format!("No such {kind}: {name}"), hint: None })
+    let missing = || Error::Rejected { message: format!("No such {kind}: {name}"), hint: None };
+    Err(damage.unwrap_or_else(missing))
+}
+
+/// Whether it is not known that something is not there, because a record does not read back.
+fn is_damage(error: &Error) -> bool {
+    use store::Error::{Damaged, NoIndex};
+    matches!(error, Error::Damaged { .. } | Error::Store(Damaged { .. } | NoIndex { .. }))
 }

@@ -53,13 +53,16 @@ impl Reach {
             };
             return Ok(Self { root, owners: owners(dir), _guard: None });
         }
-        let guard = dir.try_lock()?.ok_or_else(|| Error::WrongState {
-            message: format!(
-                "container {} is being started or removed by another nman",
-                record.name
-            ),
-            hint: Some("try again in a moment".to_owned()),
-        })?;
+        let Some(guard) = dir.try_lock()? else {
+            let lost = dir.lost_processes(record.name.as_str());
+            return Err(lost.unwrap_or_else(|| Error::WrongState {
+                message: format!(
+                    "container {} is being started or removed by another nman",
+                    record.name
+                ),
+                hint: Some("try again in a moment".to_owned()),
+            }));
+        };
         let root = stopped_root(settings, dir, record, view)?;
         Ok(Self { root, owners: owners(dir), _guard: Some(guard) })
     }

@@ -294,13 +294,19 @@ fn last_error(log: &Path) -> Option<String> {
 fn unsaid(status: ExitStatus, log: &Path) -> String {
     let room = log.parent().and_then(|directory| rustix::fs::statvfs(directory).ok());
     match room {
-        // No whole block for a message.
-        Some(room) if room.f_bavail == 0 => {
+        Some(room) if is_full(room.f_bavail, room.f_frsize) => {
             let log = log.display();
             format!("{status}, and it could not write why to `{log}`: no space left on device")
         }
         _ => status.to_string(),
     }
+}
+
+/// Whether a disk with so many free blocks of this size had none for a message: what a runtime that has failed had written before, it
+/// has removed by now.
+fn is_full(blocks: u64, size: u64) -> bool {
+    const LEAST: u64 = 64 * 1024;
+    blocks.saturating_mul(size) < LEAST
 }
 
 /// The message in the stderr of the runtime `name`: its last line, without the prefixes of runc's logger or with the hint of ours, which
@@ -384,6 +390,12 @@ mod tests {
         assert_eq!(said, "exec: \"x\": no such file or directory (hint: look at `x`)");
         assert_eq!(failure(&said).exit_code(), 127);
         assert_eq!(message_of("nrun", "hint: alone").as_deref(), Some("(hint: alone)"));
+    }
+
+    #[test]
+    fn a_disk_is_full_also_when_a_runtime_that_failed_has_made_some_room() {
+        assert!(is_full(0, 4096) && is_full(6, 4096));
+        assert!(!is_full(16, 4096) && !is_full(u64::MAX, 4096));
     }
 
     #[test]

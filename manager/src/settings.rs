@@ -38,22 +38,34 @@ impl Places {
     }
 
     /// A user's, by the XDG Base Directory Specification, for which a relative path is none: `$XDG_DATA_HOME/nman`, else
-    /// `~/.local/share/nman`; and `$XDG_RUNTIME_DIR/nman`, else a directory in `/tmp` with the user's id in its name. `None` for
-    /// a user without a home.
+    /// `~/.local/share/nman`; and `$XDG_RUNTIME_DIR/nman`, else `/run/user/UID/nman` where that is the user's (`is_own`), so that cron and
+    /// `su`, which set no variable, find what the user's sessions have started, else a directory in `/tmp` with the user's id in its
+    /// name. `None` for a user without a home.
     #[must_use]
-    pub fn of_user(uid: u32, variable: &dyn Fn(&str) -> Option<OsString>) -> Option<Self> {
+    pub fn of_user(
+        uid: u32,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+        is_own: &dyn Fn(&Path) -> bool,
+    ) -> Option<Self> {
         let directory = |name: &str| {
             let path = PathBuf::from(variable(name)?);
             path.is_absolute().then_some(path)
         };
         let data = || Some(directory("HOME")?.join(".local/share"));
         let root = directory("XDG_DATA_HOME").or_else(data)?.join("nman");
-        let state = directory("XDG_RUNTIME_DIR").map_or_else(
+        let of_sessions = || Some(run_directory(uid)).filter(|path| is_own(path));
+        let state = directory("XDG_RUNTIME_DIR").or_else(of_sessions).map_or_else(
             || Path::new("/tmp").join(format!("nman-{uid}")),
             |runtime| runtime.join("nman"),
         );
         Some(Self { root, state })
     }
+}
+
+/// Where the login manager has the `XDG_RUNTIME_DIR` of a user's sessions (pam_systemd(8)).
+#[must_use]
+pub fn run_directory(uid: u32) -> PathBuf {
+    Path::new("/run/user").join(uid.to_string())
 }
 
 impl Settings {
@@ -81,10 +93,14 @@ mod tests {
     use super::*;
 
     fn of_user(variables: &[(&str, &str)]) -> Option<(String, String)> {
+        places(variables, false)
+    }
+
+    fn places(variables: &[(&str, &str)], in_session: bool) -> Option<(String, String)> {
         let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         };
-        let places = Places::of_user(1000, &variable)?;
+        let places = Places::of_user(1000, &variable, &|_| in_session)?;
         Some((places.root.display().to_string(), places.state.display().to_string()))
     }
 
@@ -98,5 +114,13 @@ mod tests {
         assert_eq!(of_user(&[home]), by_default);
         assert_eq!(of_user(&[home, ("XDG_DATA_HOME", "x"), ("XDG_RUNTIME_DIR", "")]), by_default);
         assert_eq!(of_user(&[]), None);
+    }
+
+    #[test]
+    fn without_a_variable_state_is_where_the_users_sessions_have_theirs() {
+        let state = |variables: &[(&str, &str)]| places(variables, true).unwrap().1;
+        let home = ("HOME", "/home/eve");
+        assert_eq!(state(&[home]), "/run/user/1000/nman");
+        assert_eq!(state(&[home, ("XDG_RUNTIME_DIR", "/own")]), "/own/nman");
     }
 }

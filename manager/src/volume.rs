@@ -20,6 +20,7 @@ use crate::copy;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;
+use crate::notice;
 use crate::preferences;
 use crate::settings::Settings;
 use crate::user_namespace;
@@ -153,15 +154,20 @@ pub fn rm(settings: &Settings, args: &VolumeRmArgs) -> Result<(Vec<String>, Vec<
 
 fn remove(settings: &Settings, volumes: &Volumes, name: &str, force: bool) -> Result<()> {
     let find = || match volumes.find(name) {
-        Err(_) if force => Ok(None),
-        found => found.map(Some),
+        // It is not there.
+        Err(Error::Rejected { .. }) if force => Ok(None),
+        // What its record does not say any more is not asked.
+        Err(Error::Damaged { .. }) if force => {
+            VolumeName::parse(name).map(Some).map_err(Error::refusal)
+        }
+        found => found.map(|volume| Some(volume.name)),
     };
     // That it is not there needs no lock, which cannot be had on a disk that is read-only.
     if find()?.is_none() {
         return Ok(());
     }
     let _lock = volumes.lock()?;
-    let Some(volume) = find()? else { return Ok(()) };
+    let Some(found) = find()? else { return Ok(()) };
     let users = users(settings, name)?;
     if !users.is_empty() {
         let ids: Vec<&str> = users.iter().map(ContainerId::as_str).collect();
@@ -170,7 +176,7 @@ fn remove(settings: &Settings, volumes: &Volumes, name: &str, force: bool) -> Re
             hint: Some(format!("remove the container first: `nman rm {}`", users[0].short())),
         });
     }
-    volumes.remove(&volume.name)
+    volumes.remove(&found)
 }
 
 /// What `inspect` shows of a volume.
@@ -208,10 +214,18 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
         if !wanted || !users(settings, volume.name.as_str())?.is_empty() {
             continue;
         }
-        if filters.labelled(&volume.labels) {
-            freed += crate::disk::usage(&volumes.data(&volume.name));
-            volumes.remove(&volume.name)?;
-            removed.push(volume.name.to_string());
+        if !filters.labelled(&volume.labels) {
+            continue;
+        }
+        let size = crate::disk::usage(&volumes.data(&volume.name));
+        match volumes.remove(&volume.name) {
+            Ok(()) => {
+                freed += size;
+                removed.push(volume.name.to_string());
+            }
+            // Something is mounted there, which keeps none of the others.
+            Err(error @ Error::WrongState { .. }) => notice::note(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
     event::emit(settings, Kind::Volume, "prune", "", &[("reclaimed", &freed.to_string())]);

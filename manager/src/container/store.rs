@@ -343,6 +343,17 @@ impl Dir {
         self.recorded_state().err().filter(Error::is_damage)
     }
 
+    /// Why a container that runs cannot be entered whose state does not read back: nothing else says which its processes are. `name` is
+    /// the container's.
+    #[must_use]
+    pub fn lost_processes(&self, name: &str) -> Option<Error> {
+        let damage = self.state_damage().filter(|_| self.is_held())?;
+        Some(Error::WrongState {
+            message: format!("cannot tell which processes container {name} has: {damage}"),
+            hint: Some(format!("`nman restart {name}` writes its state anew")),
+        })
+    }
+
     /// What is written down, with what the marks say.
     fn seen(&self, mut state: State) -> State {
         if state.status == Status::Running && self.has(Mark::Paused) {

@@ -183,7 +183,7 @@ mod tests {
         let (user, group) = lines(Kept::default(), &[], "/srv");
         assert_eq!(user, "eve:*:1000:100:Eve,,,:/srv:/bin/sh\n");
         assert_eq!(group, "users:x:100:eve\n");
-        let kept = Kept { uid: Some(200), gid: Some(210) };
+        let kept = Kept { uid: Some(200), gid: Some(210), size: None };
         let (user, group) = lines(kept, &["/home/eve"], "");
         assert_eq!(user, "200:*:200:210:container user:/:/bin/sh\n");
         assert_eq!(group, "210:x:210:200\n");

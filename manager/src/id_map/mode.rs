@@ -21,13 +21,15 @@ pub enum Mode {
     NoMap,
 }
 
-/// `keep-id:uid=N,gid=M`
+/// `keep-id:uid=N,gid=M,size=K`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Who the user is in the container.
     pub uid: Option<u32>,
     /// Its group.
     pub gid: Option<u32>,
+    /// How many ids there are beside, where it is not to be all; more than none.
+    pub size: Option<u32>,
 }
 
 impl FromStr for Mode {
@@ -48,7 +50,7 @@ impl FromStr for Mode {
                 })
             }
             ("keep-id", options) => options.unwrap_or_default().parse().map(Self::KeepId),
-            _ => Err("invalid USER mode, it is `host`, `auto[:size=NUMBER]`, `keep-id[:uid=NUMBER,gid=NUMBER]`, `nomap`, or `private` with --uidmap".to_owned()),
+            _ => Err("invalid USER mode, it is `host`, `auto[:size=NUMBER]`, `keep-id[:uid=NUMBER,gid=NUMBER,size=NUMBER]`, `nomap`, or `private` with --uidmap".to_owned()),
         }
     }
 }
@@ -64,13 +66,15 @@ impl FromStr for Kept {
             let place = match name {
                 "uid" => &mut kept.uid,
                 "gid" => &mut kept.gid,
+                "size" => &mut kept.size,
                 _ => {
                     return Err(format!(
-                        "unknown option '{name}' for --userns keep-id, there are uid=NUMBER and gid=NUMBER"
+                        "unknown option '{name}' for --userns keep-id, there are uid=NUMBER, gid=NUMBER and size=NUMBER"
                     ));
                 }
             };
-            let number = number.parse().ok().filter(|number| *number <= LARGEST);
+            let least = u32::from(name == "size");
+            let number = number.parse().ok().filter(|number| (least..=LARGEST).contains(number));
             *place = Some(
                 number.ok_or_else(|| format!("invalid {name} for --userns keep-id: '{option}'"))?,
             );
@@ -118,14 +122,17 @@ mod tests {
         assert_eq!(mode("auto:size=10"), Ok(Mode::Auto(Some(10))));
         assert_eq!(mode("nomap"), Ok(Mode::NoMap));
         assert_eq!(mode("keep-id"), Ok(Mode::KeepId(Kept::default())));
-        let kept = Kept { uid: Some(200), gid: Some(210) };
+        let kept = Kept { uid: Some(200), gid: Some(210), size: None };
         assert_eq!(mode("keep-id:gid=210,uid=200"), Ok(Mode::KeepId(kept)));
-        assert_eq!(mode("keep-id:uid=0"), Ok(Mode::KeepId(Kept { uid: Some(0), gid: None })));
+        let kept = |uid, size| Ok(Mode::KeepId(Kept { uid, size, ..Kept::default() }));
+        assert_eq!(mode("keep-id:uid=0"), kept(Some(0), None));
+        assert_eq!(mode("keep-id:size=5"), kept(None, Some(5)));
         for bad in ["keep", "host:x", "auto:size=0", "auto:x", "nomap:uid=1", "private:x"] {
             assert!(mode(bad).is_err(), "{bad}");
         }
         let wrong = |text: &str| mode(text).unwrap_err();
-        assert!(wrong("keep-id:size=5").contains("unknown option 'size'"));
+        assert!(wrong("keep-id:sizes=5").contains("unknown option 'sizes'"));
+        assert!(wrong("keep-id:size=0").contains("invalid size"));
         assert!(wrong("keep-id:uid=x").contains("invalid uid"));
         assert!(wrong("keep-id:uid=-1").contains("invalid uid"));
         assert!(wrong("keep-id:gid=2147483648").contains("invalid gid"));

@@ -28,6 +28,7 @@ use crate::runtime::{Launch, Runtime, Streams};
 use crate::settings::Settings;
 use crate::socket::{listen_at, socket_dir};
 use crate::source::Source;
+use crate::volume::place;
 use crate::wire::{self, Event};
 use log::Log;
 use oom::OomWatch;
@@ -209,7 +210,7 @@ impl<'a> Monitor<'a> {
         let mut restarter = Restarter::default();
         let mut code = 0;
         loop {
-            let mut ended = match self.live(&mut post) {
+            let mut ended = match self.rejoin().and_then(|()| self.live(&mut post)) {
                 Ok(Some(ended)) => ended,
                 Ok(None) => {
                     let fault = post.leave();
@@ -219,6 +220,8 @@ impl<'a> Monitor<'a> {
                     post.leave();
                     return self.give_up(&error);
                 }
+                // It may be about to be started, too.
+                Err(error @ Error::WrongState { .. }) => self.failed_again(&error),
                 Err(error) => {
                     let mut ended = self.failed_again(&error);
                     ended.log_failed = post.leave().map(|fault| format!("{error}; {fault}"));
@@ -245,6 +248,17 @@ impl<'a> Monitor<'a> {
         let Ok(record) = self.dir.record() else { return RestartPolicy::No };
         self.record = record;
         self.record.supervision.restart
+    }
+
+    /// Joins the namespaces of another container again, before each life but the first: for that, whoever has started us has done so.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] if that container does not run; it is gone, or cannot be joined.
+    fn rejoin(&self) -> Result<()> {
+        match self.restarts {
+            0 => Ok(()),
+            _ => place::join_again(self.settings, &self.record, &self.dir),
+        }
     }
 
     /// Goes where the container's cgroup is to be made, if that takes being there.
@@ -382,13 +396,14 @@ impl<'a> Monitor<'a> {
     /// The runtime refused to start it again.
     fn failed_again(&self, error: &Error) -> Ended {
         let mut state = self.dir.state().unwrap_or_else(|_| State::created());
-        state.error = Some(error.to_string());
+        let error_text = error.to_string();
+        state.error = Some(error_text.clone());
         let _ = self.dir.set_state(&state);
         Ended {
             code: error.exit_code(),
             ran: Duration::ZERO,
             clients: Vec::new(),
-            log_failed: None,
+            log_failed: Some(error_text),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::cgroup::{DEFAULT_PARENT, is_slice};
 use crate::container::ContainerId;
 use crate::error::{Error, Result};
 use crate::id_map;
+use crate::settings::run_directory;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -181,7 +182,7 @@ pub(super) fn may_write(path: &Path) -> bool {
 pub(super) fn connect() -> systemd::Result<Connection> {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let uid = id_map::outside(&map, rustix::process::geteuid().as_raw()).unwrap_or_default();
-    Connection::open_in(&Path::new("/run/user").join(uid.to_string()))
+    Connection::open_in(&run_directory(uid))
 }
 
 fn control_group() -> std::result::Result<String, String> {

@@ -128,7 +128,7 @@ fn make_reachable(path: &Path) -> Result<()> {
             Err(Error::Rejected {
                 message: format!("cannot make `{}`: permission denied", path.display()),
                 hint: Some(
-                    "without root, leave --root, --state and their variables out, or give directories of your own"
+                    "without root, leave --root, --state and their variables out, or give directories of your own; XDG_RUNTIME_DIR and HOME may be another user's after `su`"
                         .to_owned(),
                 ),
             })

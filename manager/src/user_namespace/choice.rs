@@ -119,7 +119,8 @@ fn used(containers: &Containers) -> Result<(Vec<Mapping>, Vec<Mapping>)> {
 fn keep(record: &mut Record, kept: Kept) -> Result<()> {
     let own = Own::of_caller();
     let (uid, gid) = (kept.uid.unwrap_or(own.user.uid), kept.gid.unwrap_or(own.user.gid));
-    let ids = own.mappings(mode::keep_id(own.uids, uid), mode::keep_id(own.gids, gid))?;
+    let (uids, gids) = (own.part(own.uids, kept.size)?, own.part(own.gids, kept.size)?);
+    let ids = own.mappings(mode::keep_id(uids, uid), mode::keep_id(gids, gid))?;
     record.host_config.id_mappings = ids;
     if record.config.user.is_empty() {
         record.config.user = format!("{uid}:{gid}");
@@ -142,6 +143,25 @@ impl Own {
             user: User::behind_root(),
             uids: id_map::count(&read("/proc/self/uid_map")),
             gids: id_map::count(&read("/proc/self/gid_map")),
+        }
+    }
+
+    /// The user's own id and `size` others, of `count` ids; all where it is not said.
+    fn part(&self, count: u32, size: Option<u32>) -> Result<u32> {
+        let others = count.saturating_sub(1);
+        match size {
+            None => Ok(count),
+            Some(size) if size <= others => Ok(size + 1),
+            Some(size) => Err(Error::Rejected {
+                message: format!(
+                    "cannot map {size} ids: user `{}` has {others} beside its own",
+                    self.user.name
+                ),
+                hint: Some(
+                    "give a smaller `--userns keep-id:size=NUMBER`, or let root add to the user's lines in /etc/subuid and /etc/subgid"
+                        .to_owned(),
+                ),
+            }),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::container::{
 };
 use crate::error::{Error, Result, reason};
 use crate::labels;
-use crate::mounted::is_mounted;
+use crate::mounted::{self, is_mounted};
 use crate::process::Process;
 use crate::settings::Settings;
 use crate::snapshot;
@@ -23,10 +23,9 @@ use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
 };
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 /// Opens those sources that are to stay shared with the host, while this mount namespace still shares its mounts.
@@ -51,11 +50,10 @@ fn is_shared(point: &MountPoint) -> bool {
 
 /// A mount can be shared with the container only if it is shared on the host.
 fn check_shared(point: &MountPoint) -> Result<()> {
-    let table = fs::read("/proc/self/mountinfo")
-        .map_err(Error::io("read", "/proc/self/mountinfo".as_ref()))?;
+    let table = mounted::table()?;
     let source =
         fs::canonicalize(&point.source).map_err(Error::io("find", point.source.as_ref()))?;
-    match mount_of(&table, &source) {
+    match mounted::mount_of(&table, &source) {
         Some((mounted, false)) => {
             let mounted = mounted.display();
             Err(Error::Rejected {
@@ -68,40 +66,6 @@ fn check_shared(point: &MountPoint) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The mount that a path is in, and whether it is shared: the longest mount point of a mountinfo that the path begins with,
-/// the later one of two.
-fn mount_of(table: &[u8], path: &Path) -> Option<(PathBuf, bool)> {
-    table
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-            let mounted = PathBuf::from(OsString::from_vec(decode(fields.get(4)?)));
-            let mut tags = fields.get(6..)?.iter().take_while(|field| **field != b"-");
-            Some((mounted, tags.any(|tag| tag.starts_with(b"shared:"))))
-        })
-        .filter(|(mounted, _)| path.starts_with(mounted))
-        .max_by_key(|(mounted, _)| mounted.as_os_str().len())
-}
-
-/// A field of mountinfo: the kernel writes space, tab, newline and backslash as three octal digits (proc(5)).
-fn decode(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        match rest {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
-                out.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
-                rest = after;
-            }
-            _ => {
-                out.push(first);
-                rest = after;
-            }
-        }
-    }
-    out
 }
 
 /// Mounts everything at its place. What is there already stays.
@@ -285,6 +249,25 @@ fn provide_shared_memory(record: &Record, dir: &Dir) -> Result<()> {
     mount("shm", &target, "tmpfs", flags, options.as_c_str()).map_err(Error::io("mount", &target))
 }
 
+/// Binds anew the namespaces that a container joins which is started again: those that it was in have ended, where the other container
+/// has been started again as well.
+///
+/// # Errors
+/// As of [`join`]; [`Error::WrongState`] if the other container does not run now.
+pub fn join_again(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
+    let joins = |mode: &str| mode.starts_with("container:");
+    let config = &record.host_config;
+    let mut places = Vec::new();
+    if joins(&config.pid_mode) {
+        places.push(crate::bundle::joined(dir.path(), "pid"));
+    }
+    if joins(&config.ipc_mode) {
+        places.extend([crate::bundle::joined(dir.path(), "ipc"), shared_memory(dir.path())]);
+    }
+    places.iter().try_for_each(|place| snapshot::unmount(place))?;
+    join(settings, record, dir)
+}
+
 /// Binds the namespaces of other containers that this one joins.
 pub fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
     for (mode, kind) in
@@ -392,17 +375,5 @@ mod tests {
         assert_eq!(owner(&format!("{id}.3")), Some(id.clone()));
         assert_eq!(owner(&format!("{id}3")), None);
         assert_eq!(owner("other.3"), None);
-    }
-
-    #[test]
-    fn a_mount_point_with_a_space_or_a_foreign_byte_is_found() {
-        let table = b"1 0 8:1 / / rw shared:1 - ext4 /dev/a rw\n\
-            2 1 0:5 / /mnt/my\\040disk rw - tmpfs none rw\n\
-            3 1 0:6 / /mnt/\xff rw shared:2 - tmpfs none rw\n";
-        let found = |path: &str| mount_of(table, Path::new(path));
-        assert_eq!(found("/mnt/my disk/a"), Some(("/mnt/my disk".into(), false)));
-        assert_eq!(found("/mnt/other"), Some(("/".into(), true)));
-        let foreign = |path: &[u8]| PathBuf::from(OsString::from_vec(path.to_vec()));
-        assert_eq!(mount_of(table, &foreign(b"/mnt/\xff/a")), Some((foreign(b"/mnt/\xff"), true)));
     }
 }

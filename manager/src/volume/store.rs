@@ -1,10 +1,11 @@
 //! Volumes on disk: made whole and put in place by one rename, removed the other way round.
 
-use super::{ANONYMOUS, VolumeName};
+use super::{ANONYMOUS, VolumeName, mount};
 use crate::clock::Timestamp;
 use crate::container::make_private;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
+use crate::mounted;
 use crate::notice;
 use crate::selinux;
 use crate::settings::Settings;
@@ -204,8 +205,12 @@ impl Volumes {
     }
 
     /// Removes a volume that nobody uses. The caller holds the lock.
+    ///
+    /// # Errors
+    /// It cannot be removed, or something of the host's is mounted in it.
     pub fn remove(&self, name: &VolumeName) -> Result<()> {
         self.sweep();
+        self.leave_mounts(name)?;
         let (path, half) = (self.root.join(name.as_str()), self.root.join(format!("{HALF}{name}")));
         match fs::rename(&path, &half) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -214,6 +219,28 @@ impl Volumes {
         fs::remove_dir_all(&half).map_err(Error::io("remove", &half))?;
         event::emit(&self.settings, Kind::Volume, "destroy", name.as_str(), &[("driver", "local")]);
         Ok(())
+    }
+
+    /// Sees to it that what is mounted in a volume is not emptied with it: what the driver has mounted is unmounted, where a container could
+    /// not be made and we are in its mount namespace; anything else is somebody's.
+    fn leave_mounts(&self, name: &VolumeName) -> Result<()> {
+        let path = self.root.join(name.as_str());
+        let Ok(path) = fs::canonicalize(path) else { return Ok(()) };
+        if let Ok(volume) = self.find(name.as_str()) {
+            mount::unmount_data(self, &volume)?;
+        }
+        match mounted::below(&mounted::table()?, &path) {
+            Some(mounted) => {
+                let mounted = mounted.display();
+                Err(Error::WrongState {
+                    message: format!(
+                        "cannot remove volume `{name}`: something is mounted on `{mounted}`"
+                    ),
+                    hint: Some(format!("what is there would be removed, too: `umount {mounted}`")),
+                })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Removes what a killed process left half made or half removed. The caller holds the lock.

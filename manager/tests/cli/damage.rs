@@ -153,6 +153,11 @@ fn a_container_that_runs_without_its_state_is_waited_for_and_stopped_also_while_
             world.nman(["pause", "wreck"]).ok();
         }
         fs::write(&state, "").unwrap();
+        for words in [["exec", "wreck", "true"], ["cp", "wreck:/etc/passwd", "-"]] {
+            let refused = world.nman(words).exits(1).stderr();
+            assert!(refused.contains("which processes container wreck has"), "{refused}");
+            assert!(refused.contains("hint: `nman restart wreck`"), "{refused}");
+        }
         let (mut waits, said) = world.command(["wait", "wreck"]).start();
         std::thread::sleep(Duration::from_millis(300));
         assert!(waits.try_wait().unwrap().is_none(), "nothing has ended yet");
@@ -494,7 +499,11 @@ fn a_volume_whose_record_is_damaged_is_told_and_keeps_what_is_in_it() {
         let listed = world.nman(["volume", "ls", "-q"]).ok();
         assert_eq!(listed.stdout(), "");
         assert!(listed.stderr().contains("volume `kept` is left out: "), "{listed}");
-        for args in [&["volume", "create", "kept"][..], &["volume", "inspect", "kept"]] {
+        for args in [
+            &["volume", "create", "kept"][..],
+            &["volume", "inspect", "kept"],
+            &["inspect", "kept"],
+        ] {
             let refused = world.nman(args).exits(1).stderr();
             assert!(refused.contains("hint: `nman system check --repair` writes it"), "{refused}");
         }
@@ -504,6 +513,11 @@ fn a_volume_whose_record_is_damaged_is_told_and_keeps_what_is_in_it() {
         assert_eq!(world.nman(["volume", "ls", "-q"]).ok().text(), "kept");
         assert_eq!(world.shell(&["-v", "kept:/kept"], "cat /kept/file").ok().text(), "content");
     }
+    fs::write(&record, "").unwrap();
+    world.nman(["volume", "rm", "kept"]).exits(1);
+    assert!(record.exists());
+    world.nman(["volume", "rm", "-f", "kept", "never"]).ok();
+    assert!(!record.exists());
     assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
     world.assert_no_container();
 }
@@ -519,7 +533,12 @@ fn nothing_is_garbage_as_long_as_the_index_of_images_does_not_read_back() {
             None => fs::remove_file(&index).unwrap(),
             Some(wreck) => fs::write(&index, wreck).unwrap(),
         }
-        for args in [&["image", "prune", "-f"][..], &["system", "prune", "-af"], &["images"]] {
+        for args in [
+            &["image", "prune", "-f"][..],
+            &["system", "prune", "-af"],
+            &["images"],
+            &["inspect", IMAGE],
+        ] {
             let refused = world.nman(args).exits(1).stderr();
             assert!(refused.contains("which says what images there are"), "{refused}");
             assert!(refused.contains("hint: put a copy of it back, or"), "{refused}");

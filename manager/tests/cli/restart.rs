@@ -61,6 +61,30 @@ fn always_starts_again_until_somebody_stops_it() {
 }
 
 #[test]
+fn what_joins_another_container_is_started_again_when_that_one_is() {
+    let world = World::new();
+    world.run(&["-d", "--name", "donor", "--ipc", "shareable"], &["sleep", "1000"]).ok();
+    let options = ["--restart", "always", "--pid", "container:donor", "--ipc", "container:donor"];
+    let options = [&["-d", "--name", "guest"], &options[..]].concat();
+    world.run(&options, &["sh", "-c", "echo up; sleep 1000"]).ok();
+    let is_up = |times| world.nman(["logs", "guest"]).ok().stdout() == "up\n".repeat(times);
+    eventually("it is up", || is_up(1));
+    // Its init ends with the namespace of process ids that it is in.
+    world.nman(["stop", "-t", "0", "donor"]).ok();
+    let error = || world.inspect("guest", "/State/Error").as_str().unwrap_or_default().to_owned();
+    eventually("it was tried", || error().contains("cannot join PID of a non running container"));
+    world.nman(["start", "donor"]).ok();
+    eventually("it was started again", || is_up(2));
+    let namespaces = |name: &str| {
+        let script = "readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc";
+        world.nman(["exec", name, "sh", "-c", script]).ok().stdout()
+    };
+    assert_eq!(namespaces("guest"), namespaces("donor"));
+    world.nman(["rm", "-f", "guest", "donor"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn another_policy_holds_from_the_next_end_on() {
     let world = World::new();
     let options = ["-d", "--name", "web", "--restart", "always"];

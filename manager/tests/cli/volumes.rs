@@ -3,7 +3,7 @@
 use super::world::{World, entries};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
 };
 
 fn volumes(world: &World) -> Vec<String> {
@@ -260,6 +260,44 @@ fn options_of_a_volume_are_mounted_for_its_containers_only() {
     assert!(refused.stderr().starts_with("nman: invalid option: \"size\""), "{refused}");
     world.nman(["volume", "rm", "bound", "mem"]).ok();
     assert!(source.join("file").exists(), "removing a volume has removed what it was mounted from");
+    world.assert_no_container();
+}
+
+#[test]
+fn what_is_mounted_in_a_volume_is_not_emptied_with_it() {
+    let world = World::new();
+    let source = world.path("source");
+    std::fs::create_dir(&source).unwrap();
+    let file = source.join("file");
+    std::fs::write(&file, "precious").unwrap();
+    // A volume without a name goes with its container, and that one cannot be made: in its first half, and in its second.
+    let volume = |device: &str| {
+        format!(
+            "type=volume,dst=/{device},volume-opt=type=none,volume-opt=o=bind,volume-opt=device={}",
+            world.path(device).display()
+        )
+    };
+    let (first, missing) = (volume("source"), volume("missing"));
+    for options in [vec!["-w", "/bin/busybox/x"], vec!["--mount", &missing]] {
+        let options = [&["--mount", first.as_str()], &options[..]].concat();
+        let said = world.run(&options, &["true"]).exits(125).stderr();
+        assert!(!said.contains("but not all that it had"), "{said}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+        assert_eq!(volumes(&world), Vec::<String>::new());
+    }
+    // What somebody of the host has mounted there is somebody's.
+    world.nman(["volume", "create", "disk"]).ok();
+    let data = world.root().join("volumes/disk/_data");
+    mount_bind(&source, &data).unwrap();
+    let said = world.nman(["volume", "rm", "disk"]).exits(1).stderr();
+    assert!(said.contains("cannot remove volume `disk`: something is mounted on"), "{said}");
+    world.nman(["volume", "create", "other"]).ok();
+    let pruned = world.nman(["volume", "prune", "--all", "--force"]).ok();
+    assert!(pruned.stderr().contains("WARNING: cannot remove volume `disk`"), "{pruned}");
+    assert_eq!(volumes(&world), ["disk"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    unmount(&data, UnmountFlags::empty()).unwrap();
+    world.nman(["volume", "rm", "disk"]).ok();
     world.assert_no_container();
 }
 

@@ -98,17 +98,37 @@ fn a_state_directory_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn without_a_run_directory_state_is_in_tmp_for_the_user_alone() {
+fn without_a_variable_state_is_in_the_sessions_run_directory_or_in_tmp_for_the_user_alone() {
     let world = World::without_image();
     let path = std::path::PathBuf::from(format!("/tmp/nman-{}", world.user.uid()));
+    let run = std::path::PathBuf::from(format!("/run/user/{}", world.user.uid()));
     assert!(!path.exists(), "it is somebody's already: {}", path.display());
     let program = world.user.home().join("nman");
-    let call = world.user.call("env").args(["-u", "XDG_RUNTIME_DIR"]).args([&program]);
-    let output = call.args(["ps"]).directory("/").run();
-    let stat = fs::metadata(&path).map(|stat| (stat.uid(), stat.permissions().mode() & 0o777));
-    end_holder(&path);
-    output.ok();
-    assert_eq!(stat.unwrap(), (world.user.uid(), 0o700));
+    let call = |words: &[&str]| {
+        let call = world.user.call("env").args(["-u", "XDG_RUNTIME_DIR"]).args([&program]);
+        call.args(words).directory("/").run()
+    };
+    if world.user.is_made() {
+        let output = call(&["ps"]);
+        let stat = fs::metadata(&path).map(|stat| (stat.uid(), stat.permissions().mode() & 0o777));
+        end_holder(&path);
+        output.ok();
+        assert_eq!(stat.unwrap(), (world.user.uid(), 0o700));
+        // Somebody else's, whatever its name is.
+        fs::create_dir_all(&run).unwrap();
+        assert_eq!(state_directory(&call(&["info"]).ok().stdout()), path);
+        end_holder(&path);
+        world.user.give(&run);
+    }
+    // As cron and `su` have it while the user is logged in.
+    assert_eq!(state_directory(&call(&["info"]).ok().stdout()), run.join("nman"));
+    if world.user.is_made() {
+        end_holder(&run.join("nman"));
+    }
+}
+
+fn state_directory(info: &str) -> std::path::PathBuf {
+    info.lines().find_map(|line| line.strip_prefix("State Dir: ")).unwrap().into()
 }
 
 /// Whoever becomes root with a user's environment works on root's images, not in the user's directories.

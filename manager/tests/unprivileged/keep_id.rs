@@ -79,7 +79,7 @@ fn keep_id_has_podmans_options_and_gives_way_to_other_users() {
     let user = world.shell(&["--userns", "keep-id", "-u", "mail"], "id -u; id -g").ok().stdout();
     assert_eq!(user, "8\n12\n");
     for (mode, what) in [
-        ("keep-id:size=1", "unknown option 'size' for --userns keep-id"),
+        ("keep-id:size=0", "invalid size for --userns keep-id"),
         ("keep-id:uid=x", "invalid uid for --userns keep-id"),
         ("keep", "invalid USER mode"),
     ] {
@@ -106,6 +106,11 @@ fn other_mappings_are_some_of_the_users_ids() {
     assert_eq!(map(&["--userns", "auto"]), "0 1 1024 0 5");
     assert_eq!(map(&["--userns", "auto:size=100"]), "0 1 100 0 5");
     assert_eq!(map(&["--uidmap", "0:7:50"]), "0 7 50 0 5");
+    let few = ["--userns", "keep-id:size=20"];
+    assert_eq!(map(&few), format!("0 1 20 {} 0 1 0 5", world.user.uid()));
+    world.run(&[&["-d", "--name", "few"], &few[..]].concat(), &["sleep", "1000"]).ok();
+    assert_eq!(map(&["--userns", "auto"]), "0 21 1024 0 5", "ids that it has left");
+    world.nman(["rm", "-f", "few"]).ok();
     world.run(&["-d", "--name", "first", "--userns", "auto"], &["sleep", "1000"]).ok();
     assert_eq!(map(&["--userns", "auto"]), "0 1025 1024 0 5", "ids that no other one has");
     world.nman(["rm", "-f", "first"]).ok();
@@ -117,6 +122,10 @@ fn other_mappings_are_some_of_the_users_ids() {
         (&["--uidmap", "1:1:10"], "it has no id 0"),
         (&["--userns", "auto:size=3"], "`/volume` of the image belongs to an id"),
         (&["--userns", "auto:size=70000"], "cannot find 70000 unused ids of user `nrt`"),
+        (
+            &["--userns", "keep-id:size=70000"],
+            "cannot map 70000 ids: user `nrt` has 65536 beside its own",
+        ),
         (&["--userns", "private"], "needs the ids"),
     ] {
         let refused = world.run(options, &["true"]).exits(125);
