@@ -212,3 +212,34 @@ fn a_plugin_that_cannot_clean_up_is_quoted_and_keeps_nothing_for_ever() {
     remove().ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_plugin_is_asked_to_check_where_its_list_and_its_version_have_that() {
+    let world = World::new();
+    let directory = spy(&world);
+    std::fs::write(directory.join("fail-CHECK"), "").unwrap();
+    let list = |keys: &str| {
+        let text = format!(r#"{{{keys},"name":"odd","plugins":[{{"type":"spy"}}]}}"#);
+        std::fs::write(world.root().join("networks/odd.conflist"), text).unwrap();
+    };
+    define(&world, "odd", r#"{"type":"spy"}"#);
+    let reload = || world.command(["network", "reload"]).env("CNI_PATH", &directory).run();
+    let start = || {
+        run_spied(&world, &directory, &["-d", "--name", "aa", "--network", "odd"]).ok();
+    };
+    let remove = || {
+        world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run().ok();
+    };
+    for keys in [r#""cniVersion":"0.3.1""#, r#""cniVersion":"1.0.0","disableCheck":true"#] {
+        list(keys);
+        start();
+        reload().ok();
+        remove();
+    }
+    assert!(log(&directory).iter().all(|line| !line.starts_with("CHECK ")));
+    list(r#""cniVersion":"1.0.0""#);
+    start();
+    reload().exits(1).says("(CHECK for network `odd`): no luck: today");
+    remove();
+    world.assert_no_container();
+}
