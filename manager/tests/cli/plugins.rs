@@ -243,3 +243,34 @@ fn a_plugin_is_asked_to_check_where_its_list_and_its_version_have_that() {
     remove();
     world.assert_no_container();
 }
+
+#[test]
+fn what_fails_while_a_refused_network_is_left_does_not_hide_why_it_was_refused() {
+    let world = World::new();
+    let directory = spy(&world);
+    world.nman(["network", "create", "web"]).ok();
+    world.run(&["-d", "--name", "aa", "--network", "web"], &["sleep", "1000"]).ok();
+    // Its default route is to make way, by an interface that is called otherwise by now.
+    let pid = world.inspect("aa", "/State/Pid").to_string();
+    let inside = |args: &[&str]| {
+        let words = ["-t", &pid, "-n", "ip"].into_iter().chain(args.iter().copied());
+        Capture::of("nsenter").args(words).run().ok();
+    };
+    inside(&["link", "set", "eth0", "down"]);
+    inside(&["link", "set", "eth0", "name", "other"]);
+    define(
+        &world,
+        "odd",
+        r#"{"type":"bridge","bridge":"odd0","isDefaultGateway":true,
+            "ipam":{"type":"host-local","subnet":"10.8.0.0/24"}},{"type":"spy"}"#,
+    );
+    std::fs::write(directory.join("fail-DEL"), "").unwrap();
+    let connect = world.command(["network", "connect", "odd", "aa"]).env("CNI_PATH", &directory);
+    let refused = connect.run().exits(1);
+    refused.says("find interface `eth0`");
+    refused.says("(DEL for network `odd`): no luck: today");
+    std::fs::remove_file(directory.join("fail-DEL")).unwrap();
+    world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run().ok();
+    world.nman(["network", "rm", "web", "odd"]).ok();
+    world.assert_no_container();
+}
