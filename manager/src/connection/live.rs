@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::network::state::Lock;
 use crate::network::{self, Endpoint, Mode, NetworkName, NetworkPlan, State, definition, ipam};
 use crate::settings::Settings;
+use crate::undo::Undo;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -64,9 +65,10 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     if outlived {
         take_away(settings, &state, &record, &plan, &namespace)?;
     }
+    let mut undo = Undo::new();
+    undo.push(|| take_away(settings, &state, &record, &plan, &namespace));
     if let Err(error) = membership::set(&dir, &endpoints) {
-        take_away(settings, &state, &record, &plan, &namespace)?;
-        return Err(error);
+        return Err(undo.after(error));
     }
     if outlived {
         return Ok(());
@@ -74,9 +76,8 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     if let Err(error) = publish(settings, &record) {
         // Somebody else has the port by now.
         endpoints.pop();
-        membership::set(&dir, &endpoints)?;
-        take_away(settings, &state, &record, &plan, &namespace)?;
-        return Err(error);
+        undo.push(|| membership::set(&dir, &endpoints));
+        return Err(undo.after(error));
     }
     files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
 }
@@ -160,8 +161,9 @@ fn join_running(
     match make_way(settings, state, &plan, moves, namespace) {
         Ok(plan) => Ok(plan),
         Err(error) => {
-            leave(settings, state, &plan, Some(namespace))?;
-            Err(error)
+            let mut undo = Undo::new();
+            undo.push(|| Ok(leave(settings, state, &plan, Some(namespace))?));
+            Err(undo.after(error))
         }
     }
 }
@@ -178,8 +180,9 @@ fn make_way(
     if let Err(error) = join::arrange_ports(settings, state, &plan.container, &[]) {
         moves.reverse();
         let back: Vec<_> = moves.into_iter().map(|(before, after)| (after, before)).collect();
-        network::reroute(state, &back, namespace.as_fd())?;
-        return Err(error);
+        let mut undo = Undo::new();
+        undo.push(|| Ok(network::reroute(state, &back, namespace.as_fd())?));
+        return Err(undo.after(error));
     }
     Ok(state.connection(&plan.container, &plan.network)?.unwrap_or_else(|| plan.clone()))
 }

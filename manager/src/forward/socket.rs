@@ -238,7 +238,10 @@ impl Socket {
             return Ok(false);
         }
         let made = self.connect(turn_ends.min(now + FOR_CONNECTION));
-        let mut connection = made.map_err(|failed| failed.reason)?;
+        let mut connection = made.map_err(|failed| {
+            self.lookup.doubt();
+            failed.reason
+        })?;
         let is_taken = connection.deliver(message, datagram, patience, deadline)?;
         self.connection = Some(connection);
         Ok(is_taken)

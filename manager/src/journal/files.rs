@@ -1,5 +1,6 @@
 //! The files of a log, in their order.
 
+use crate::notice;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
@@ -55,22 +56,31 @@ pub(super) struct Open {
     /// Its number; for the current one, the number that it will get.
     pub(super) number: u64,
     pub(super) file: File,
-    pub(super) compressed: bool,
+    /// Where it is, if it is compressed.
+    compressed: Option<PathBuf>,
 }
 
 impl Open {
     fn aside(aside: &Aside) -> io::Result<Self> {
         let file = File::open(&aside.path)?;
-        Ok(Self { number: aside.number, file, compressed: aside.compressed })
+        let compressed = aside.compressed.then(|| aside.path.clone());
+        Ok(Self { number: aside.number, file, compressed })
     }
 
-    /// Its contents, if they are compressed; else it can be read and sought in itself.
+    /// Its contents, if they are compressed; else it can be read and sought in itself. Of one that is damaged, those before the damage: it is
+    /// told, and hides nothing of the other files.
     pub(super) fn decompress(&mut self) -> io::Result<Option<Vec<u8>>> {
-        if !self.compressed {
-            return Ok(None);
-        }
+        let Some(path) = &self.compressed else { return Ok(None) };
         let mut contents = Vec::new();
-        flate2::read::MultiGzDecoder::new(&mut self.file).read_to_end(&mut contents)?;
+        match flate2::read::MultiGzDecoder::new(&mut self.file).read_to_end(&mut contents) {
+            // The kernel's: it may be read another time.
+            Err(error) if error.raw_os_error().is_some() => return Err(error),
+            Err(error) => notice::note(format!(
+                "a part of the log is left out: `{}` is damaged: {error}",
+                path.display()
+            )),
+            Ok(_) => {}
+        }
         Ok(Some(contents))
     }
 }
@@ -99,7 +109,7 @@ pub(super) fn open_all(log: &Path) -> io::Result<Vec<Open>> {
         if lost || aside(log)?.last().map_or(1, |aside| aside.number + 1) != number {
             continue;
         }
-        all.extend(current.map(|file| Open { number, file, compressed: false }));
+        all.extend(current.map(|file| Open { number, file, compressed: None }));
         return Ok(all);
     }
 }

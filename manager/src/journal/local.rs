@@ -9,6 +9,7 @@
 
 use super::Stream;
 use crate::clock::Timestamp;
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 /// In front of the text.
 pub(super) const HEAD: usize = 16;
@@ -34,7 +35,7 @@ pub(super) struct Head {
 }
 
 /// Longer texts are never written: what claims to be one is damaged.
-const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 20;
 
 /// Appends a record.
 pub(super) fn write(out: &mut Vec<u8>, kind: Kind, text: &[u8], time: Timestamp) {
@@ -72,24 +73,37 @@ pub(super) fn head(bytes: &[u8]) -> Option<Head> {
     (mark == MARK && length <= LONGEST).then_some(Head { kind, time, length })
 }
 
-/// Where the last whole record of a file's contents ends.
-pub(super) fn sound_length(mut bytes: &[u8]) -> usize {
+/// Where the last whole record ends. Texts are passed over, not kept.
+pub(super) fn sound_length(contents: &mut (impl Read + Seek)) -> io::Result<u64> {
+    let size = contents.seek(SeekFrom::End(0))?;
+    contents.seek(SeekFrom::Start(0))?;
+    let mut contents = BufReader::new(contents);
     let mut sound = 0;
-    while let Some(head) = head(bytes) {
-        let whole = HEAD + head.length + TAIL;
-        let Some((record, rest)) = bytes.split_at_checked(whole) else { break };
-        if record[whole - TAIL..] != record[..TAIL] {
-            break;
+    loop {
+        let mut start = [0; HEAD];
+        match contents.read_exact(&mut start) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(sound),
+            read => read?,
         }
-        sound += whole;
-        bytes = rest;
+        let Some(head) = head(&start) else { return Ok(sound) };
+        let end = sound + (HEAD + head.length + TAIL) as u64;
+        if end > size {
+            return Ok(sound);
+        }
+        let mut tail = [0; TAIL];
+        contents.seek_relative(i64::try_from(head.length).map_err(io::Error::other)?)?;
+        contents.read_exact(&mut tail)?;
+        if tail != start[..TAIL] {
+            return Ok(sound);
+        }
+        sound = end;
     }
-    sound
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Cursor;
 
     #[test]
     fn a_record_reads_back_as_it_was_written() {
@@ -108,9 +122,10 @@ mod tests {
         write(&mut out, Kind::Lines(Stream::Stdout), b"one\n", Timestamp::now());
         let whole = out.len();
         write(&mut out, Kind::Lines(Stream::Stdout), b"two\n", Timestamp::now());
-        assert_eq!(sound_length(&out), out.len());
+        assert_eq!(sound_length(&mut Cursor::new(&out)).unwrap(), out.len() as u64);
         for cut in whole..out.len() {
-            assert_eq!(sound_length(&out[..cut]), whole, "{cut}");
+            let sound = sound_length(&mut Cursor::new(&out[..cut])).unwrap();
+            assert_eq!(sound, whole as u64, "{cut}");
         }
         assert_eq!(head(b"\xff\xff\xff\xff\0nml\0\0\0\0\0\0\0\0"), None);
     }

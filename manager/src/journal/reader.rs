@@ -198,15 +198,14 @@ impl Reader {
     }
 
     /// Goes back to where the last whole record has ended. What was there of the next is read again: a writer whose disk was
-    /// full has taken it back.
+    /// full has taken it back. A file that somebody has emptied is read from its beginning: its writer appends.
     fn rewind(&mut self) -> io::Result<()> {
-        let filled = i64::try_from(std::mem::take(&mut self.filled)).unwrap_or(0);
-        match self.files.front_mut() {
-            Some(current) if filled > 0 => {
-                current.contents.seek(SeekFrom::Current(-filled)).map(drop)
-            }
-            _ => Ok(()),
-        }
+        let filled = std::mem::take(&mut self.filled) as u64;
+        let Some(current) = self.files.front_mut() else { return Ok(()) };
+        let Contents::File(file) = &mut current.contents else { return Ok(()) };
+        let position = file.stream_position()?.saturating_sub(filled);
+        let is_there = file.metadata()?.len() >= position;
+        file.seek(SeekFrom::Start(if is_there { position } else { 0 })).map(drop)
     }
 
     /// Shows the whole lines of a block; returns how much of it they are.
@@ -373,22 +372,19 @@ fn start_of_last_records(
     file: &mut (impl Read + Seek),
     wanted: u64,
 ) -> io::Result<(u64, u64, u64)> {
-    let mut position = file.seek(SeekFrom::End(0))?;
-    let mut seen = 0;
+    let size = file.seek(SeekFrom::End(0))?;
+    let (mut position, mut seen) = (size, 0);
     while position > 0 && seen < wanted {
-        let mut tail = [0; local::TAIL];
-        let Some(at) = position.checked_sub(local::TAIL as u64) else { break };
-        file.seek(SeekFrom::Start(at))?;
-        file.read_exact(&mut tail)?;
-        let length = u32::from_le_bytes(tail) as usize;
-        let whole = (local::HEAD + length + local::TAIL) as u64;
-        // A file that does not end with a whole record is read from its beginning.
-        let Some(start) = position.checked_sub(whole) else { return Ok((0, seen, 0)) };
-        file.seek(SeekFrom::Start(start))?;
-        let mut record = vec![0; local::HEAD + length];
-        file.read_exact(&mut record)?;
-        let Some(head) = local::head(&record) else { return Ok((0, seen, 0)) };
-        position = start;
+        let Some((head, record)) = record_before(file, position)? else {
+            // The last one is being written, or was cut off. Farther on, what comes after the damage is all there is.
+            let sound = if position == size { local::sound_length(file)? } else { size };
+            if sound == size {
+                break;
+            }
+            position = sound;
+            continue;
+        };
+        position -= (record.len() + local::TAIL) as u64;
         if matches!(head.kind, Kind::Lines(_)) {
             let text = &record[local::HEAD..];
             let unended = u64::from(!text.is_empty() && !text.ends_with(b"\n"));
@@ -396,6 +392,24 @@ fn start_of_last_records(
         }
     }
     Ok((position, seen.min(wanted), seen.saturating_sub(wanted)))
+}
+
+/// The record that ends there, without its tail; `None` where none does.
+fn record_before(
+    file: &mut (impl Read + Seek),
+    end: u64,
+) -> io::Result<Option<(local::Head, Vec<u8>)>> {
+    let mut tail = [0; local::TAIL];
+    let Some(at) = end.checked_sub(local::TAIL as u64) else { return Ok(None) };
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(&mut tail)?;
+    let length = u32::from_le_bytes(tail) as usize;
+    let start = at.checked_sub((local::HEAD + length) as u64);
+    let Some(start) = start.filter(|_| length <= local::LONGEST) else { return Ok(None) };
+    file.seek(SeekFrom::Start(start))?;
+    let mut record = vec![0; local::HEAD + length];
+    file.read_exact(&mut record)?;
+    Ok(local::head(&record).filter(|head| head.length == length).map(|head| (head, record)))
 }
 
 #[cfg(test)]
@@ -436,6 +450,62 @@ mod tests {
                 assert_eq!(text.lines().count() as u64, tail.min(60), "{tail} {format:?}");
                 assert!(tail == 0 || text.ends_with("b19\nc19\n") || text == "c19\n", "{text}");
             }
+        });
+    }
+
+    #[test]
+    fn what_is_being_written_or_was_cut_off_is_not_counted_among_the_last_lines() {
+        each(|path, write, format| {
+            write("a\nb\nc\n");
+            let whole = std::fs::read(path).unwrap();
+            for length in 1..whole.len() {
+                std::fs::write(path, [&whole[..], &whole[..length]].concat()).unwrap();
+                let selection = Selection { tail: Some(2), ..Selection::default() };
+                let text = shown(&mut Reader::open(path, format, selection).unwrap());
+                // Of JSON, a line may be whole already.
+                let lines: Vec<&str> = text.lines().collect();
+                assert!(
+                    ["b c", "c a", "a b"].contains(&lines.join(" ").as_str()),
+                    "{length} {text}"
+                );
+            }
+            std::fs::write(path, &whole).unwrap();
+        });
+    }
+
+    #[test]
+    fn one_damaged_file_hides_none_of_the_others() {
+        each(|path, write, format| {
+            for n in 0..20 {
+                write(&format!("{n}\n"));
+            }
+            let whole = shown(&mut Reader::open(path, format, Selection::default()).unwrap());
+            let first = super::super::files::aside_path(path, 1);
+            super::super::writer::compress(&first).unwrap();
+            let compressed = PathBuf::from(format!("{}.gz", first.display()));
+            let bytes = std::fs::read(&compressed).unwrap();
+            for length in [0, 5, bytes.len() / 2, bytes.len() - 1] {
+                std::fs::write(&compressed, &bytes[..length]).unwrap();
+                let left = shown(&mut Reader::open(path, format, Selection::default()).unwrap());
+                let is_known = |line: &str| whole.lines().any(|known| known == line);
+                assert!(
+                    left.ends_with("18\n19\n") && left.lines().all(is_known),
+                    "{length} {left}"
+                );
+                assert!(crate::notice::take()[0].contains("log.1.gz` is damaged"));
+            }
+        });
+    }
+
+    #[test]
+    fn a_log_that_is_emptied_is_followed_from_its_beginning() {
+        each(|path, write, format| {
+            write("one\ntwo\n");
+            let mut reader = Reader::open(path, format, Selection::default()).unwrap();
+            assert_eq!(shown(&mut reader), "one\ntwo\n");
+            std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+            write("3\n");
+            assert_eq!(shown(&mut reader), "3\n", "{format:?}");
         });
     }
 

@@ -8,7 +8,7 @@ use crate::container::LogConfig;
 use crate::forward::Forwarder;
 use memchr::{memchr, memchr_iter};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Cursor, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -225,7 +225,10 @@ impl Writer {
         let (length, text) = match self.format {
             Some(Format::Json) => whole_lines(there, &self.texts),
             // The text is in the last record, which is not there as a whole.
-            _ => (local::sound_length(there), 0),
+            _ => {
+                let sound = local::sound_length(&mut Cursor::new(there))?;
+                (usize::try_from(sound).unwrap_or(there.len()), 0)
+            }
         };
         if length < there.len() {
             self.file.set_len(self.size + length as u64)?;
@@ -295,10 +298,7 @@ fn open_current(path: &Path, format: Format) -> io::Result<File> {
             }
         }
         Format::Local if !ends_well(&file, size)? => {
-            let mut contents = Vec::new();
-            (&file).seek(SeekFrom::Start(0))?;
-            (&file).read_to_end(&mut contents)?;
-            file.set_len(local::sound_length(&contents) as u64)?;
+            file.set_len(local::sound_length(&mut &file)?)?;
         }
         Format::Local => {}
     }
@@ -338,8 +338,8 @@ fn compressed_path(plain: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// Compresses a file that was put aside. The compressed one appears whole, and then the other goes; if that one has
-/// been removed meanwhile, so is this.
+/// Compresses a file that was put aside. The compressed one appears whole, also after a power cut, and then the other goes; if that one
+/// has been removed meanwhile, so is this.
 pub(super) fn compress(path: &Path) -> io::Result<()> {
     let mut plain = File::open(path)?;
     let target = compressed_path(path);
@@ -350,7 +350,8 @@ pub(super) fn compress(path: &Path) -> io::Result<()> {
     let out = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
     let copied = io::copy(&mut plain, &mut encoder).and_then(|_| encoder.finish());
-    if let Err(error) = copied.and_then(|_| std::fs::rename(&unfinished, &target)) {
+    let synced = copied.and_then(|out| out.sync_data());
+    if let Err(error) = synced.and_then(|()| std::fs::rename(&unfinished, &target)) {
         let _ = std::fs::remove_file(&unfinished);
         return Err(error);
     }

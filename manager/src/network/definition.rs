@@ -43,6 +43,8 @@ pub struct Definition {
     pub driver: Driver,
     /// Plug-ins that are not built in and come after that, in their order.
     pub chained: Vec<ForeignPlugin>,
+    /// Whether those are asked if everything is as they left it (no `disableCheck`).
+    pub is_checked: bool,
 }
 
 /// The first plug-in of the list.

@@ -71,7 +71,8 @@ pub(super) fn prepare(
     }
     let mac = plan.mac.map(|mac| format!(";MAC={mac}")).unwrap_or_default();
     let args = format!("IgnoreUnknown=1{mac}");
-    Plugin { kind: plugin.kind.clone(), config: config.into(), args }
+    let unchecked = !definition.is_checked;
+    Plugin { kind: plugin.kind.clone(), config: config.into(), args, unchecked }
 }
 
 /// What the built-in plug-ins would have answered, for the first that comes after them: pure.
@@ -156,9 +157,12 @@ impl Call<'_> {
             .map_err(|error| self.failed("ADD", format!("its answer is not JSON: {error}")))
     }
 
-    /// Asks whether the connection still is as `answer` has it.
+    /// Asks whether the connection still is as `answer` has it, unless that is not to be asked.
     pub(super) fn check(&self, answer: Option<Value>) -> Result<()> {
-        self.run("CHECK", answer).map(drop)
+        match self.plugin.unchecked || !has_check(self.version()) {
+            true => Ok(()),
+            false => self.run("CHECK", answer).map(drop),
+        }
     }
 
     /// Disconnects; a plug-in takes it for success that there is nothing left.
@@ -202,6 +206,12 @@ impl Call<'_> {
             .map_err(|error| self.failed(command, reason(&error)))?;
         if success { Ok(said) } else { Err(self.failed(command, complaint(&said))) }
     }
+}
+
+/// Whether that version of CNI has `CHECK`, as those from 0.4.0 on: a plug-in refuses it in an older one.
+fn has_check(version: &str) -> bool {
+    let is_older = ["0.1.", "0.2.", "0.3."].iter().any(|older| version.starts_with(older));
+    !version.is_empty() && !is_older
 }
 
 /// Finds out whether a plug-in is there and speaks that version of CNI.
@@ -362,6 +372,12 @@ mod tests {
         assert_eq!((addresses, mac), (plan.addresses.clone(), plan.mac.map(String::from)));
         let answer = answer_of_bridge(&plan, "1.0.0", "/ns");
         assert!(answer["ips"][0].get("version").is_none());
+    }
+
+    #[test]
+    fn only_versions_that_have_it_are_asked_to_check() {
+        assert!(["0.4.0", "1.0.0", "1.1.0"].into_iter().all(has_check));
+        assert!(!["", "0.1.0", "0.2.0", "0.3.0", "0.3.1"].into_iter().any(has_check));
     }
 
     #[test]

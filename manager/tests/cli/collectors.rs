@@ -309,3 +309,27 @@ fn gelf_waits_for_a_collector_that_comes_back_and_gives_up_one_that_does_not() {
     assert_eq!(world.inspect("web", "/State/Status"), "running");
     clear(&world);
 }
+
+#[test]
+fn a_collector_that_moves_is_found_where_its_name_leads_to_by_then() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let move_to = |address: &str| {
+        std::fs::write("/etc/hosts", format!("{address} collector.test\n")).unwrap();
+    };
+    move_to("127.0.0.1");
+    let opts = [
+        format!("gelf-address=tcp://collector.test:{port}"),
+        "gelf-tcp-max-reconnect=100".to_owned(),
+    ];
+    let options = [&["-d"][..], &options("gelf", &opts)].concat();
+    world.run(&options, &["sh", "-c", COUNTS]).ok();
+    objects(accept(&listener), 3);
+    let elsewhere = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    move_to("127.0.0.2");
+    drop(listener);
+    objects(accept(&elsewhere), 3);
+    assert_eq!(world.inspect("web", "/State/Error"), "");
+    clear(&world);
+}

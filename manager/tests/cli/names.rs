@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// A nameserver on the host's loopback, such as systemd-resolved's stub: every name is 192.0.2.7, and over datagrams
@@ -122,6 +123,17 @@ fn address(answer: &[u8]) -> [u8; 4] {
     assert_eq!((code(answer), answers(answer)), (0, 1), "{answer:?}");
     *answer.last_chunk().unwrap()
 }
+
+/// A number of `/proc/PID/stat`, counted from the process's state on.
+fn stat(pid: &str, number: usize) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let behind_name = text.rsplit(')').next().unwrap();
+    behind_name.split_whitespace().nth(number).unwrap().parse().unwrap()
+}
+
+const PARENT: usize = 1;
+const USER_TIME: usize = 11;
+const SYSTEM_TIME: usize = 12;
 
 const A: u8 = 1;
 const PTR: u8 = 12;
@@ -240,9 +252,8 @@ fn a_flood_of_queries_is_bounded_and_a_neighbour_still_answered() {
     // Links go with their namespace, which lives as long as it is open.
     drop(namespace);
     assert_eq!(address(&ask(&world, "aa", "aa", A, false))[..2], [10, 90]);
-    let monitor = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let parent = monitor.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
-    let descriptors = std::fs::read_dir(format!("/proc/{parent}/fd")).unwrap().count();
+    let monitor = stat(&pid.to_string(), PARENT);
+    let descriptors = std::fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().count();
     assert!(descriptors < 150, "{descriptors} descriptors are open");
     world.nman(["rm", "-f", "aa"]).ok();
     world.assert_no_container();
@@ -294,6 +305,93 @@ fn an_answer_of_somebody_else_is_not_taken() {
     });
     assert_eq!(address(&ask(&world, "aa", "example.test", A, false)), [192, 0, 2, 7]);
     assert_ne!(served.join().unwrap(), [7, 7], "the number is the resolver's own");
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.assert_no_container();
+}
+
+/// A nameserver that has no answer, and says so by this code.
+fn start_refusing(place: &'static str, code: u8) {
+    let refuse = move |query: &[u8]| {
+        let mut answer = query.to_vec();
+        (answer[2], answer[3]) = (answer[2] | 0x80, 0x80 | code);
+        answer
+    };
+    let datagrams = UdpSocket::bind(place).unwrap();
+    let connections = TcpListener::bind(place).unwrap();
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((length, client)) = datagrams.recv_from(&mut query) {
+            datagrams.send_to(&refuse(&query[..length]), client).unwrap();
+        }
+    });
+    std::thread::spawn(move || {
+        for stream in connections.incoming() {
+            let mut stream = stream.unwrap();
+            let query = receive(&mut stream);
+            send(&mut stream, &refuse(&query));
+        }
+    });
+}
+
+#[test]
+fn a_server_that_has_no_answer_is_followed_by_the_next() {
+    const REFUSED: u8 = 5;
+    let world = World::new();
+    let _stub = Stub::start();
+    start_refusing("127.0.0.97:53", REFUSED);
+    // Whoever connects to it is never let in.
+    let _silent = TcpListener::bind("127.0.0.98:53").unwrap();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    for before in ["127.0.0.97", "127.0.0.98"] {
+        let servers = format!("nameserver {before}\nnameserver 127.0.0.53\n");
+        std::fs::write("/etc/resolv.conf", servers).unwrap();
+        for stream in [false, true] {
+            let answer = ask(&world, "aa", "example.test", A, stream);
+            assert_eq!(address(&answer), [192, 0, 2, 7], "after {before}, stream: {stream}");
+        }
+    }
+    // The last one's word is passed on as it is.
+    std::fs::write("/etc/resolv.conf", "nameserver 127.0.0.97\n").unwrap();
+    for stream in [false, true] {
+        assert_eq!(code(&ask(&world, "aa", "example.test", A, stream)), REFUSED);
+    }
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_client_that_breaks_off_keeps_nobody_busy() {
+    let world = World::new();
+    let server = TcpListener::bind("127.0.0.98:53").unwrap();
+    std::fs::write("/etc/resolv.conf", "nameserver 127.0.0.98\n").unwrap();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    let pid = world.inspect("aa", "/State/Pid").to_string();
+    let monitor = stat(&pid, PARENT).to_string();
+    let time = || stat(&monitor, USER_TIME) + stat(&monitor, SYSTEM_TIME);
+    let before = time();
+    let (is_asked, asked) = channel();
+    let left = std::thread::spawn(move || {
+        let mut stream = server.accept().unwrap().0;
+        receive(&mut stream);
+        is_asked.send(()).unwrap();
+        // Nothing more comes before the resolver lets go of it.
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    });
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    netns::run_in(namespace.as_fd(), move || {
+        let mut client = TcpStream::connect("127.0.0.11:53").unwrap();
+        send(&mut client, &query("example.test", A));
+        asked.recv().unwrap();
+        // Closed so, it is reset.
+        rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+        Ok(())
+    })
+    .unwrap();
+    drop(namespace);
+    left.join().unwrap();
+    // In hundredths of a second.
+    let spent = time() - before;
+    assert!(spent < 50, "{spent}");
     world.nman(["rm", "-f", "aa"]).ok();
     world.assert_no_container();
 }

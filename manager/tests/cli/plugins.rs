@@ -212,3 +212,65 @@ fn a_plugin_that_cannot_clean_up_is_quoted_and_keeps_nothing_for_ever() {
     remove().ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_plugin_is_asked_to_check_where_its_list_and_its_version_have_that() {
+    let world = World::new();
+    let directory = spy(&world);
+    std::fs::write(directory.join("fail-CHECK"), "").unwrap();
+    let list = |keys: &str| {
+        let text = format!(r#"{{{keys},"name":"odd","plugins":[{{"type":"spy"}}]}}"#);
+        std::fs::write(world.root().join("networks/odd.conflist"), text).unwrap();
+    };
+    define(&world, "odd", r#"{"type":"spy"}"#);
+    let reload = || world.command(["network", "reload"]).env("CNI_PATH", &directory).run();
+    let start = || {
+        run_spied(&world, &directory, &["-d", "--name", "aa", "--network", "odd"]).ok();
+    };
+    let remove = || {
+        world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run().ok();
+    };
+    for keys in [r#""cniVersion":"0.3.1""#, r#""cniVersion":"1.0.0","disableCheck":true"#] {
+        list(keys);
+        start();
+        reload().ok();
+        remove();
+    }
+    assert!(log(&directory).iter().all(|line| !line.starts_with("CHECK ")));
+    list(r#""cniVersion":"1.0.0""#);
+    start();
+    reload().exits(1).says("(CHECK for network `odd`): no luck: today");
+    remove();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_fails_while_a_refused_network_is_left_does_not_hide_why_it_was_refused() {
+    let world = World::new();
+    let directory = spy(&world);
+    world.nman(["network", "create", "web"]).ok();
+    world.run(&["-d", "--name", "aa", "--network", "web"], &["sleep", "1000"]).ok();
+    // Its default route is to make way, by an interface that is called otherwise by now.
+    let pid = world.inspect("aa", "/State/Pid").to_string();
+    let inside = |args: &[&str]| {
+        let words = ["-t", &pid, "-n", "ip"].into_iter().chain(args.iter().copied());
+        Capture::of("nsenter").args(words).run().ok();
+    };
+    inside(&["link", "set", "eth0", "down"]);
+    inside(&["link", "set", "eth0", "name", "other"]);
+    define(
+        &world,
+        "odd",
+        r#"{"type":"bridge","bridge":"odd0","isDefaultGateway":true,
+            "ipam":{"type":"host-local","subnet":"10.8.0.0/24"}},{"type":"spy"}"#,
+    );
+    std::fs::write(directory.join("fail-DEL"), "").unwrap();
+    let connect = world.command(["network", "connect", "odd", "aa"]).env("CNI_PATH", &directory);
+    let refused = connect.run().exits(1);
+    refused.says("find interface `eth0`");
+    refused.says("(DEL for network `odd`): no luck: today");
+    std::fs::remove_file(directory.join("fail-DEL")).unwrap();
+    world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run().ok();
+    world.nman(["network", "rm", "web", "odd"]).ok();
+    world.assert_no_container();
+}

@@ -33,8 +33,8 @@ struct List {
     cni_version: String,
     name: NetworkName,
     plugins: Vec<Value>,
-    #[serde(default, rename = "disableCheck")]
-    _disable_check: bool,
+    #[serde(default)]
+    disable_check: bool,
     #[serde(default, rename = "disableGC")]
     _disable_gc: bool,
     #[serde(default)]
@@ -147,8 +147,14 @@ pub(super) fn parse(text: &str) -> Result<Definition, Fault> {
             (kind, _) => rest.push(foreign(kind, plugin)),
         }
     }
-    let definition =
-        Definition { name: list.name, version, about: list.nman, driver, chained: rest };
+    let definition = Definition {
+        name: list.name,
+        version,
+        about: list.nman,
+        driver,
+        chained: rest,
+        is_checked: !list.disable_check,
+    };
     check_binding(&definition)?;
     Ok(definition)
 }

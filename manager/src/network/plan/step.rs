@@ -120,6 +120,9 @@ pub struct Plugin {
     pub config: serde_json::Value,
     /// CNI_ARGS.
     pub args: String,
+    /// Whether it is not to be asked if everything is as it left it: its list says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchecked: bool,
 }
 
 /// What one container has in the firewall's sets.

@@ -4,6 +4,7 @@ use super::{HostPort, PortMapping, PortRequest, Protocol, holder};
 use crate::network::error::{Error, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -99,7 +100,15 @@ fn try_port(
         if let Some(holder) = container_of(&wanted, taken).filter(|_| port != 0) {
             return Err(Error::PortAllocated { address, protocol, holder: Some(holder) });
         }
-        let (host_port, socket) = match bind(address, protocol) {
+        let bound = match bind(address, protocol) {
+            // A range of ports has more sockets than the usual limit of 1024.
+            Err(Errno::MFILE) => {
+                raise_descriptors();
+                bind(address, protocol)
+            }
+            bound => bound,
+        };
+        let (host_port, socket) = match bound {
             Ok(bound) => bound,
             Err(Errno::ADDRINUSE) => {
                 let holder = holder::of(address, protocol);
@@ -117,6 +126,15 @@ fn try_port(
         tried.ports.push(mapping);
     }
     Ok(())
+}
+
+/// Lets this process have as many descriptors as it is allowed to, and says how many. What it starts is no concern of that: a
+/// container's own limit stands in its configuration.
+pub(super) fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 fn container_of(mapping: &PortMapping, taken: &[Taken]) -> Option<String> {
@@ -196,6 +214,17 @@ mod tests {
             drop(first);
             assert_eq!(reserve(&same).unwrap().ports[0].host_port, port);
         }
+    }
+
+    #[test]
+    fn a_range_of_ports_may_have_more_sockets_than_the_limit_is() {
+        let limit = getrlimit(Resource::Nofile);
+        let few = Rlimit { current: Some(64), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, few).unwrap();
+        let requests = vec![request("127.0.0.1", None, Protocol::Udp); 100];
+        let reserved = reserve(&requests).map(|reservation| reservation.sockets.len());
+        setrlimit(Resource::Nofile, limit).unwrap();
+        assert_eq!(reserved.unwrap(), 100);
     }
 
     #[test]

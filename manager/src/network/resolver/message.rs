@@ -95,6 +95,14 @@ pub(super) fn answers(query: &[u8], answer: &[u8]) -> bool {
             || answer.get(HEADER..question.end).is_some_and(|same| same.eq_ignore_ascii_case(asked)))
 }
 
+/// Whether a server says that it has no answer: SERVFAIL, NOTIMP and REFUSED, for which the C library asks the next one, too.
+pub(super) fn is_failure(answer: &[u8]) -> bool {
+    const NOT_IMPLEMENTED: u8 = 4;
+    const REFUSED: u8 = 5;
+    let code = answer.get(3).map(|flags| flags & 0xf);
+    matches!(code, Some(SERVER_FAILURE | NOT_IMPLEMENTED | REFUSED))
+}
+
 /// An answer with these addresses, as many as a datagram has room for; without any, that there are none of that kind.
 pub(super) fn addresses(query: &[u8], question: &Question, addresses: &[IpAddr]) -> Vec<u8> {
     let mut answer = begin(query, question, 0);

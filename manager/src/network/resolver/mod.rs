@@ -255,7 +255,7 @@ impl Resolver {
         }
         if let Some(at) = self.streams.iter().position(|stream| stream.is(number)) {
             let mut stream = self.streams.swap_remove(at);
-            if self.advance(&mut stream) {
+            if !stream.has_left(number) && self.advance(&mut stream) {
                 self.streams.push(stream);
             }
         }
@@ -266,6 +266,11 @@ impl Resolver {
         let mut buffer = std::mem::take(&mut self.buffer);
         let query = &mut self.queries[at];
         match query.asked.receive(&mut buffer) {
+            Ok(Some(length))
+                if message::is_failure(&buffer[..length]) && query.asked.has_another() =>
+            {
+                self.ask_next(at);
+            }
             Ok(Some(length)) => {
                 let query = self.queries.swap_remove(at);
                 buffer[..2].copy_from_slice(&query.id);
@@ -306,12 +311,23 @@ impl Resolver {
             }
         }
         self.streams.retain(|stream| stream.deadline > now);
+        for at in (0..self.streams.len()).rev() {
+            if self.streams[at].answer_due().is_some_and(|due| due <= now) {
+                let mut stream = self.streams.swap_remove(at);
+                self.ask_another(&mut stream);
+                if self.advance(&mut stream) {
+                    self.streams.push(stream);
+                }
+            }
+        }
     }
 
     /// Sets the timer to the first deadline; without any, off.
     fn set_timer(&self) {
         let deadlines = self.queries.iter().map(|query| query.asked.deadline);
-        let first = deadlines.chain(self.streams.iter().map(|stream| stream.deadline)).min();
+        let of_stream =
+            |stream: &Stream| stream.answer_due().into_iter().chain([stream.deadline]).min();
+        let first = deadlines.chain(self.streams.iter().filter_map(of_stream)).min();
         let left = first.map_or(Duration::ZERO, |first| {
             first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
         });

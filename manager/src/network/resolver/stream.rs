@@ -3,7 +3,7 @@
 //! One query at a time for each client: it is read whole, answered here or passed on over a connection of our own, and
 //! answered whole before the next is looked at.
 
-use super::{LONGEST, Reply, Resolver, message};
+use super::{LONGEST, Reply, Resolver, message, upstream};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::SocketType;
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long a client may take over everything; an answer gives it as much again.
+/// How long a client may take over everything; an answer gives it as much again, and so does each server that is asked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client's connection.
@@ -35,6 +35,8 @@ struct Asking {
     query: Vec<u8>,
     unsent: Vec<u8>,
     answer: Vec<u8>,
+    /// Until when it may take; then the next is asked.
+    until: Instant,
     others: Vec<IpAddr>,
 }
 
@@ -47,6 +49,17 @@ impl Stream {
     /// Whether an event of that number is about this connection.
     pub(super) fn is(&self, number: u64) -> bool {
         self.number == number || self.asking.as_ref().is_some_and(|asking| asking.number == number)
+    }
+
+    /// Whether an event of that number says that the client is gone. While a server is asked for it, it is watched for nothing, and the
+    /// kernel tells of nothing else, but of that again and again.
+    pub(super) fn has_left(&self, number: u64) -> bool {
+        self.number == number && self.asking.is_some()
+    }
+
+    /// Until when a server is waited for, if one is asked.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        self.asking.as_ref().map(|asking| asking.until)
     }
 
     fn put(&mut self, answer: &[u8]) {
@@ -114,12 +127,15 @@ impl Resolver {
                 continue;
             }
             let length = u16::try_from(query.len()).unwrap_or(0).to_be_bytes();
+            let now = Instant::now();
+            stream.deadline = now + PATIENCE;
             stream.asking = Some(Asking {
                 number,
                 server: socket,
                 query: query.to_vec(),
                 unsent: [&length[..], query].concat(),
                 answer: Vec::new(),
+                until: now + upstream::PATIENCE,
                 others: servers,
             });
             return;
@@ -130,14 +146,24 @@ impl Resolver {
         }
     }
 
+    /// Asks the next server, as the one that is asked takes too long.
+    pub(super) fn ask_another(&mut self, stream: &mut Stream) {
+        if let Some(asking) = stream.asking.take() {
+            self.ask_over_connection(stream, &asking.query, asking.others);
+        }
+    }
+
     /// Sends the query to the server, or reads its answer. `false` when the client need not be kept.
     fn advance_asking(&mut self, stream: &mut Stream) -> bool {
         let Some(mut asking) = stream.asking.take() else { return true };
         let sent = send(asking.server.as_fd(), &mut asking.unsent);
         let ended = receive(asking.server.as_fd(), &mut asking.answer, &mut self.buffer);
         match first_message(&asking.answer) {
-            Some(answer) if message::answers(&asking.query, answer) => stream.put(answer),
-            Some(_) => return false,
+            Some(answer) if !message::answers(&asking.query, answer) => return false,
+            Some(answer) if message::is_failure(answer) && !asking.others.is_empty() => {
+                self.ask_over_connection(stream, &asking.query, asking.others);
+            }
+            Some(answer) => stream.put(answer),
             None if ended || sent.is_err() => {
                 self.ask_over_connection(stream, &asking.query, asking.others);
             }

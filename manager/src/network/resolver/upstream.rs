@@ -12,7 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long one server may take.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 const PORT: u16 = 53;
 
 /// Who is asked what neighbours do not know.
@@ -78,6 +78,11 @@ impl Asked {
 
     pub(super) fn socket(&self) -> Option<&OwnedFd> {
         self.socket.as_ref()
+    }
+
+    /// Whether there is another server to be asked.
+    pub(super) fn has_another(&self) -> bool {
+        !self.servers.is_empty()
     }
 
     /// Asks the next server that can be asked.

@@ -9,6 +9,7 @@
 mod flow;
 mod stream;
 
+use super::reservation::raise_descriptors;
 use super::{PortMapping, PortRequest, Protocol, reserve};
 use crate::network::error::{Error, Result};
 use crate::network::netns;
@@ -19,7 +20,6 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, listen, socket_with};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -277,15 +277,6 @@ impl Source for Proxy {
     fn turn(&mut self, _ready: &[PollFlags]) {
         self.handle();
     }
-}
-
-/// Lets this process have as many descriptors as it is allowed to, and says how many. What it starts is no concern of that: a
-/// container's own limit stands in its configuration.
-fn raise_descriptors() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let _ = setrlimit(Resource::Nofile, raised);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Whether the kernel lacks something that it may have later.
