@@ -20,6 +20,8 @@
 //!       output       --squash; the files as a directory or an archive
 //!       archive      the image as an archive, or in an image layout
 //!
+//! prune removes what builds keep for each other.
+//!
 //! Each step's image is in the store as soon as it is made: a build that fails or is killed leaves what it has made so far to the
 //! next one, and nothing else.
 
@@ -40,6 +42,7 @@ mod lookup;
 mod metadata;
 pub mod mount;
 mod output;
+mod prune;
 mod report;
 mod results;
 mod running;
@@ -48,6 +51,8 @@ mod sources;
 pub mod stages;
 pub mod state;
 mod workshop;
+
+pub use prune::BuilderPrune;
 
 use crate::cli::{
     BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, PushArgs, RegistryArgs,
