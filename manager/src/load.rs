@@ -85,7 +85,8 @@ fn unpack_and_install(
     let host = Platform::host();
     let asked = platform.is_some();
     let platform = platform.unwrap_or(&host);
-    let source = Source { registry: &layout, platform, asked, made_here: false };
+    let staged = Some(&layout);
+    let source = Source { registry: &layout, platform, asked, made_here: false, staged };
     let named: Result<Vec<_>, Cause> = loaded
         .iter()
         .map(|image| {

@@ -116,7 +116,14 @@ impl<'a> NewImage<'a> {
         let document = self.layout.manifest(&descriptor).map_err(|error| failed(error.into()))?;
         // The platform was chosen when the image was made: there is nothing to choose from.
         let platform = &Platform::host();
-        let source = Source { registry: &self.layout, platform, asked: false, made_here: true };
+        let layout = &self.layout;
+        let source = Source {
+            registry: layout,
+            platform,
+            asked: false,
+            made_here: true,
+            staged: Some(layout),
+        };
         Ok(install_as(&source, document, called, self.store, &NoProgress).map_err(failed)?)
     }
 }
@@ -156,4 +163,39 @@ pub(crate) fn history(created: &str, by: &str, comment: Option<&str>, empty: boo
         entry["empty_layer"] = true.into();
     }
     entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bundle::digest::Digest;
+    use bundle::layer::PackOptions;
+    use std::fs;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn a_layer_becomes_the_stores_without_being_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = directory.path().join("files");
+        fs::create_dir(&files).unwrap();
+        fs::write(files.join("file"), "content").unwrap();
+        let files = File::open(&files).unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let new = NewImage::begin(&store).unwrap();
+        let pack = |output: &mut dyn Write| {
+            layer::diff(files.as_fd(), &PackOptions::default(), output).map(drop)
+        };
+        let (layer, diff_id, ()) = new.layer(pack).unwrap();
+        let digest = Digest::try_from(&layer).unwrap();
+        let inode = |layout: &Layout| fs::metadata(layout.blob_path(&digest)).unwrap().ino();
+        let made = inode(&new.layout);
+        let config = json!({
+            "architecture": "amd64", "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [diff_id.to_string()]},
+        });
+        let image = new.finish(&config, vec![layer], None).unwrap();
+        assert_eq!(inode(store.layout()), made);
+        assert!(store.is_unpacked(&image));
+    }
 }

@@ -7,3 +7,4 @@ mod prune;
 pub use check::{Report, check};
 pub use df::df;
 pub use prune::SystemPrune;
+pub(crate) use prune::section;

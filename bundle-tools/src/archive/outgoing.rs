@@ -130,14 +130,14 @@ pub fn place(layout: &Layout, images: &[Outgoing], target: &Layout) -> Result<()
     Ok(())
 }
 
-/// Puts all that `images` of `layout` lead to into another layout, under no name. Every blob is verified on its way; one that is there in its whole
-/// length stays, and one that was cut off is replaced.
+/// Puts all that `images` of `layout` lead to into another layout, under no name. Every blob is verified, on its way or where it is: one that is
+/// there stays, and one that is cut off or damaged is replaced.
 pub fn put_blobs(layout: &Layout, images: &[Outgoing], target: &Layout) -> Result<(), Error> {
     for blob in blobs(layout, images)?.values() {
         match blob {
             Blob::Kept(descriptor) => {
                 let expected = Expected::try_from(&**descriptor).map_err(layout::Error::from)?;
-                if !target.has(&expected.digest, descriptor.size()) {
+                if !target.has(&expected) {
                     target.put(layout.blob(descriptor)?, Some(expected))?;
                 }
             }

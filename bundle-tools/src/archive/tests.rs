@@ -281,14 +281,19 @@ fn an_index_goes_with_its_images_and_a_name_is_in_a_layout_once() {
     place(&source, std::slice::from_ref(&one), &target).unwrap();
     let digest = one.manifest.digest();
     assert_eq!(names(), ["1", "2"].map(|tag| (tag.to_owned(), digest.clone())));
-    // What an interrupted copy of the layout has left of a blob is made whole.
-    for blob in fs::read_dir(fixture.path("placed/blobs/sha256")).unwrap() {
-        fs::write(blob.unwrap().path(), "cut").unwrap();
-    }
-    place(&source, std::slice::from_ref(&one), &target).unwrap();
-    let Document::Manifest(manifest) = target.document(&one.manifest).unwrap() else { panic!() };
-    for blob in manifest.layers().iter().chain([manifest.config()]) {
-        std::io::copy(&mut target.blob(blob).unwrap(), &mut std::io::sink()).unwrap();
+    // What an interrupted copy of the layout has left of a blob is made whole, and so is what has the right length and another content.
+    for damage in [|_: Vec<u8>| b"cut".to_vec(), |whole: Vec<u8>| vec![b'x'; whole.len()]] {
+        for blob in fs::read_dir(fixture.path("placed/blobs/sha256")).unwrap() {
+            let path = blob.unwrap().path();
+            fs::write(&path, damage(fs::read(&path).unwrap())).unwrap();
+        }
+        place(&source, std::slice::from_ref(&one), &target).unwrap();
+        let Document::Manifest(manifest) = target.document(&one.manifest).unwrap() else {
+            panic!()
+        };
+        for blob in manifest.layers().iter().chain([manifest.config()]) {
+            std::io::copy(&mut target.blob(blob).unwrap(), &mut std::io::sink()).unwrap();
+        }
     }
     // Without a name it is there once.
     let nameless = Outgoing { names: Vec::new(), ..one };

@@ -59,7 +59,8 @@ impl BlobWriter {
     }
 
     fn link(&mut self, path: &Path, digest: &Digest, size: u64) -> io::Result<()> {
-        if is_there(path, digest, size) {
+        let expected = &Expected { digest: digest.clone(), size: Some(size) };
+        if is_there(path, expected) {
             return Ok(());
         }
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o644))?;
@@ -72,7 +73,7 @@ impl BlobWriter {
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         for _ in 0..16 {
             match rustix::fs::linkat(CWD, &own, CWD, path, AtFlags::SYMLINK_FOLLOW) {
-                Err(Errno::EXIST) if is_there(path, digest, size) => return Ok(()),
+                Err(Errno::EXIST) if is_there(path, expected) => return Ok(()),
                 Err(Errno::EXIST) => fs::remove_file(path)?,
                 other => return Ok(other?),
             }
@@ -111,11 +112,11 @@ impl Drop for BlobWriter {
 
 /// Whether a blob is there as it should be. It is read: a crash may have cut it off, and a layout that comes from elsewhere may have
 /// anything under the name. One that is as it should be is not replaced, since others may be reading it.
-fn is_there(path: &Path, digest: &Digest, size: u64) -> bool {
-    let expected = Expected { digest: digest.clone(), size: Some(size) };
+pub(super) fn is_there(path: &Path, expected: &Expected) -> bool {
     open_regular(path).is_ok_and(|file| {
-        file.metadata().is_ok_and(|there| there.len() == size)
-            && Verifier::new(file, expected).finish().is_ok()
+        let length = file.metadata().map(|there| there.len());
+        length.is_ok_and(|length| expected.size.is_none_or(|size| size == length))
+            && Verifier::new(file, expected.clone()).finish().is_ok()
     })
 }
 

@@ -138,10 +138,10 @@ impl Layout {
         self.blob_path(digest).is_file()
     }
 
-    /// Whether the blob is there in its whole length, and not cut off by a crash or a copy that was interrupted.
-    pub fn has(&self, digest: &Digest, size: u64) -> bool {
-        fs::metadata(self.blob_path(digest))
-            .is_ok_and(|there| there.is_file() && there.len() == size)
+    /// Whether the blob is there as it should be. It is read: a crash or an interrupted copy may have cut it off, and a layout that comes from
+    /// elsewhere may have anything under its name.
+    pub fn has(&self, expected: &Expected) -> bool {
+        blob::is_there(&self.blob_path(&expected.digest), expected)
     }
 
     /// A blob to be written piece by piece.

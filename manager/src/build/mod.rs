@@ -16,8 +16,11 @@
 //!       workshop     mounts of layers, and what was changed in them as a layer
 //!     finish       labels, the image, its names
 //!     results      several platforms, and the list of what is built for them
+//!       metadata     what is written about it for whoever signs or deploys it
 //!       output       --squash; the files as a directory or an archive
 //!       archive      the image as an archive, or in an image layout
+//!
+//! prune removes what builds keep for each other.
 //!
 //! Each step's image is in the store as soon as it is made: a build that fails or is killed leaves what it has made so far to the
 //! next one, and nothing else.
@@ -36,8 +39,10 @@ pub mod ignore;
 mod keys;
 mod layouts;
 mod lookup;
+mod metadata;
 pub mod mount;
 mod output;
+mod prune;
 mod report;
 mod results;
 mod running;
@@ -46,6 +51,8 @@ mod sources;
 pub mod stages;
 pub mod state;
 mod workshop;
+
+pub use prune::BuilderPrune;
 
 use crate::cli::{
     BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, PushArgs, RegistryArgs,
@@ -89,7 +96,7 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     }
     let mut outputs = Outputs::open(&args.output)?;
     outputs.image |= args.load;
-    clear_id_file(args)?;
+    clear_files(args)?;
     let store = Store::open(&settings.root)?;
     let staging = store.stage()?;
     let steps = store.hold_steps()?;
@@ -164,6 +171,10 @@ fn carry_out(
     }
     let steps: Vec<Steps> = built.into_iter().map(|(_, steps)| steps).collect();
     export::write(workshop.store, args, &steps, &Report::new(quiet, 0))?;
+    if let Some(path) = &args.metadata_file {
+        let result = results.described(workshop.store, &images, &lists)?;
+        metadata::write(path, result, (names, &lists))?;
+    }
     let names = if outputs.image { names } else { &[] };
     tell(args, &Report::new(quiet, 0), (&images, &lists), names)
 }
@@ -301,15 +312,17 @@ fn steps(plan: &Plan) -> usize {
     plan.order.iter().map(|at| plan.steps(*at)).sum()
 }
 
-/// Whoever reads the file is not to find the id of an earlier build if this one fails.
-fn clear_id_file(args: &BuildArgs) -> Result<()> {
-    let Some(path) = &args.iidfile else { return Ok(()) };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove the image ID file", path)(error))
+/// Whoever reads the files is not to find what an earlier build has come to if this one fails.
+fn clear_files(args: &BuildArgs) -> Result<()> {
+    for path in [&args.iidfile, &args.metadata_file].into_iter().flatten() {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove the file of an earlier build", path)(error));
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Says what there is now. A list is what was built where there is one.

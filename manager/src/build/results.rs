@@ -113,6 +113,30 @@ impl<'a> Results<'a> {
         Ok(Outgoing { manifest, index: Some(content), names: spelled(self.names) })
     }
 
+    /// What stands for all that was built, as a registry is sent it, and the digest of its configuration: an image, which is the last one where
+    /// there is no list of several. A list has no configuration.
+    pub(super) fn described(
+        &self,
+        store: &Store,
+        images: &[Image],
+        lists: &[(Reference, Digest)],
+    ) -> Result<Option<(Value, Option<Digest>)>> {
+        if images.len() > 1
+            && let Some((name, _)) = lists.first()
+            && let Some(list) = store.named_list(name)?
+        {
+            let format = list.list.format();
+            let content = list.list.sent(format);
+            let descriptor = json!({
+                "mediaType": format.media_type(), "digest": Digest::of(&content).as_str(),
+                "size": content.len(),
+            });
+            return Ok(Some((descriptor, None)));
+        }
+        let last = self.entries(store, images)?.pop().zip(images.last());
+        Ok(last.map(|(descriptor, image)| (descriptor, Some(image.id.clone()))))
+    }
+
     /// What a list says of the images.
     fn entries(&self, store: &Store, images: &[Image]) -> Result<Vec<Value>> {
         let described =

@@ -25,7 +25,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 /// The label of a volume that is a cache of builds; its value is the cache's id.
-const CACHE: &str = "dev.nman.build.cache";
+pub(super) const CACHE: &str = "dev.nman.build.cache";
 
 /// Files that a bind mount shows, or that a cache begins with.
 pub(super) enum Files<'a> {

@@ -79,6 +79,9 @@ pub struct BuildArgs {
     /// Write the image's id to this file
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
+    /// Write the digests and names of what was built to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
     /// Add a line to /etc/hosts of the steps that run something; the address may be host-gateway
     #[arg(long, value_name = "NAME:ADDRESS")]
     pub add_host: Vec<HostEntry>,

@@ -4,6 +4,7 @@
 //! image is not this module's business.
 
 mod build;
+mod builder;
 pub mod completion;
 pub mod confinement;
 mod container;
@@ -33,6 +34,7 @@ pub use build::{
     CacheTarget, ContextSource, Entitlement, InLayout, NamedContext, NoAttestation, ProgressKind,
     SecretSource,
 };
+pub use builder::{BuilderCommand, BuilderPruneArgs};
 pub use container::{
     AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
     LogsArgs, PortArgs, PsArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs,
@@ -103,6 +105,7 @@ impl Cli {
         match self.command {
             Command::Container(command) => Self { command: command.into_command(), ..self },
             Command::Image(command) => Self { command: command.into_command(), ..self },
+            Command::Builder(command) => Self { command: command.into_command(), ..self },
             _ => self,
         }
     }
@@ -170,6 +173,9 @@ pub enum Command {
     Rm(RmArgs),
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Build images, and remove what builds keep
+    #[command(subcommand, visible_alias = "buildx")]
+    Builder(BuilderCommand),
     /// Make an image from what a container has changed
     Commit(CommitArgs),
     /// Copy files between a container and the host

@@ -2,7 +2,8 @@
 
 use super::{confirmed, lines, several, shown};
 use crate::said::{placed, print, tell};
-use nman::cli::{Command, ImageCommand, ManifestCommand, SystemCommand};
+use nman::build::BuilderPrune;
+use nman::cli::{BuilderCommand, Command, ImageCommand, ManifestCommand, SystemCommand};
 use nman::error::Result;
 use nman::images::{ImagePrune, prune_report};
 use nman::settings::Settings;
@@ -32,6 +33,13 @@ pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
         Command::Rmi(args) => lines(rmi::rmi(settings, args)?),
         Command::Manifest(command) => manifests(settings, command),
         Command::Image(command) => image(settings, command),
+        Command::Builder(BuilderCommand::Prune(args)) => {
+            let prune = BuilderPrune::new(args)?;
+            if !args.force && !confirmed(prune.warning())? {
+                return Ok(0);
+            }
+            print(&prune.run(settings)?).map(|()| 0)
+        }
         Command::System(command) => system(settings, command),
         // Whoever calls this has all the others.
         _ => Ok(0),

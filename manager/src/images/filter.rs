@@ -1,7 +1,6 @@
 //! Which images a list or a prune is about: `--filter`, and the name behind the command.
 
 use crate::clock::Timestamp;
-use crate::duration;
 use crate::error::Result;
 use crate::listing::Filters;
 use crate::pattern;
@@ -30,11 +29,7 @@ impl<'a> Choice<'a> {
             Ok(found?.into_iter().flatten().collect())
         };
         let mut before = times("before")?;
-        for text in filters.values("until") {
-            before.push(duration::moment(text).map_err(|_| {
-                filters.wrong("until", text, "a time, or a duration such as `24h`")
-            })?);
-        }
+        before.extend(filters.until()?);
         Ok(Self {
             filters,
             dangling: filters.truth("dangling")?,

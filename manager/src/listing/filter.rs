@@ -1,5 +1,7 @@
 //! `--filter KEY=VALUE`: several values of one key are alternatives, several keys must all hold.
 
+use crate::clock::Timestamp;
+use crate::duration;
 use crate::error::{Error, Result};
 use crate::suggest::nearest;
 use regex_lite::Regex;
@@ -82,6 +84,16 @@ impl Filters {
             "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(Some(false)),
             _ => Err(self.wrong(key, text, "`true` or `false`")),
         })
+    }
+
+    /// The time before which `until` wants a thing to be from: of several the earliest, since all have to hold.
+    pub fn until(&self) -> Result<Option<Timestamp>> {
+        let time = |text: &str| {
+            let wrong = |_| self.wrong("until", text, "a time, or a duration such as `24h`");
+            duration::moment(text).map_err(wrong)
+        };
+        let times: Result<Vec<Timestamp>> = self.values("until").map(time).collect();
+        Ok(times?.into_iter().min())
     }
 
     /// The error for a value that makes no sense.

@@ -1,14 +1,15 @@
 //! From a resolved manifest to an image in the store, wherever its blobs come from.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write as _};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use bundle::digest::{ChainId, DiffId, Digest};
+use bundle::layout::Layout;
 use bundle::{layer, platform};
 use oci_spec::image::{Descriptor, ImageManifest};
 
@@ -38,6 +39,15 @@ pub(crate) struct Source<'a> {
     pub(crate) asked: bool,
     /// Whether its layers were made here, or were here already.
     pub(crate) made_here: bool,
+    /// The layout in a session of ours that it is in: its blobs become the store's as they are, and are not copied.
+    pub(crate) staged: Option<&'a Layout>,
+}
+
+impl Source<'_> {
+    /// Whether a blob was linked to `path`, where there is nothing yet. If it is not one of a session's, or its file system has no links, it is not.
+    fn links(&self, digest: &Digest, path: &Path) -> bool {
+        self.staged.is_some_and(|layout| fs::hard_link(layout.blob_path(digest), path).is_ok())
+    }
 }
 
 /// What an image is called here.
@@ -127,8 +137,13 @@ pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause>
     let document = layout.resolve(image.manifest_digest.as_str())?;
     // What only a list keeps may be in Docker's words: it says itself what it is.
     let document = Document { media_type: String::new(), ..document };
-    let source =
-        Source { registry: layout, platform: &Platform::host(), asked: false, made_here: true };
+    let source = Source {
+        registry: layout,
+        platform: &Platform::host(),
+        asked: false,
+        made_here: true,
+        staged: None,
+    };
     install(&source, document, &[], store, &NoProgress)
 }
 
@@ -290,13 +305,15 @@ impl Pending<'_> {
     ) -> Result<Staged, Cause> {
         let layer = &self.layers[position];
         let blob = layer.needs_blob.then(|| self.staging.path(&format!("{position}.blob")));
+        // What is linked is read all the same, and thereby verified.
+        let copy = blob.as_deref().filter(|blob| !source.links(&layer.digest, blob));
         let content: Box<dyn Read + Send + '_> = if layer.needs_blob {
             source.registry.blob(&layer.descriptor)?
         } else {
             Box::new(self.store.blob(&layer.digest, layer.descriptor.size())?)
         };
         let digest = layer.digest.clone();
-        let incoming = Incoming::new(digest, content, blob.as_deref(), progress, cancelled)?;
+        let incoming = Incoming::new(digest, content, copy, progress, cancelled)?;
         let staged = if layer.needs_files {
             self.unpack(position, layer, incoming, source.made_here)?
         } else {

@@ -103,6 +103,11 @@ impl Index {
         once(self.entries.iter().filter(|entry| !entry.is_list()))
     }
 
+    /// The manifests of what steps of builds have made, each once.
+    pub(super) fn steps(&self) -> Vec<Digest> {
+        once(self.entries.iter().filter(|entry| entry.step.is_some()))
+    }
+
     /// The lists of images for several platforms, each once.
     pub(super) fn lists(&self) -> Vec<Digest> {
         once(self.entries.iter().filter(|entry| entry.is_list()))

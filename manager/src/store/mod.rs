@@ -68,7 +68,7 @@ pub enum Removed {
     Deleted(Digest),
 }
 
-/// What [`Store::hold`] holds, until it is dropped.
+/// What [`Store::hold`] or [`Store::hold_off_builds`] holds, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held(#[expect(dead_code, reason = "closing it is what it is for")] Option<File>);
 

@@ -1,16 +1,16 @@
 //! What the steps of builds have made: images without a name that the same steps of other builds take from here.
 //!
 //! They are in the index as images are, so that what they lead to stays, under the keys of their steps. Nobody misses one: it can
-//! be made again. So they go with the image that stands on them, and those that no image stands on with `image prune`; but none as
-//! long as a build is under way, which may be about to stand on it.
+//! be made again. So they go with the image that stands on them, and those that no image stands on with `image prune` or
+//! `builder prune`; but none as long as a build is under way, which may be about to stand on it.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 
 use bundle::digest::{ChainId, Digest};
 
 use super::index::{Entry, Index};
-use super::{Error, Image, Store};
+use super::{Error, Held, Image, Store};
 use crate::registry::Document;
 
 impl Store {
@@ -43,6 +43,53 @@ impl Store {
         });
         let is_whole = has_blobs && image.chain_ids.iter().all(|id| self.snapshots.contains(id));
         Ok(is_whole.then_some(image))
+    }
+
+    /// Keeps builds from beginning until what it gives is dropped; `None` where one is under way, which may be about to stand on any step.
+    pub(crate) fn hold_off_builds(&self) -> Result<Option<Held>, Error> {
+        if self.is_bare {
+            return Ok(Some(Held(None)));
+        }
+        let file = self.steps_lock()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Held(Some(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::file("lock", &self.steps_path())(error)),
+        }
+    }
+
+    /// Removes what steps have made that no image stands on, or with `all` what any has made, as far as `chosen` takes it; the ids of it, and how
+    /// many bytes of disk that freed. What is damaged goes in any case. The caller holds off builds.
+    pub(crate) fn prune_steps(
+        &self,
+        all: bool,
+        chosen: impl Fn(&Image) -> bool,
+    ) -> Result<(Vec<Digest>, u64), Error> {
+        if self.is_bare {
+            return Ok((Vec::new(), 0));
+        }
+        let _session = self.stage_removal()?;
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        // What a build that was killed has held.
+        index.forget_step(&key_of_held());
+        let used = self.used_chains(&index);
+        let mut removed = Vec::new();
+        for manifest in index.steps() {
+            let goes = match self.image(&index, &manifest) {
+                Ok(image) => {
+                    let stands_alone = image.chain_ids.last().is_none_or(|top| !used.contains(top));
+                    ((all || stands_alone) && chosen(&image)).then_some(image.id)
+                }
+                Err(_) => Some(manifest.clone()),
+            };
+            if let Some(id) = goes {
+                index.forget_steps(|step| *step == manifest);
+                removed.push(id);
+            }
+        }
+        index.write(&self.layout)?;
+        Ok((removed, self.collect(&index)?))
     }
 
     /// Writes down that a step has made an image that is in place. The lock is held.
@@ -120,16 +167,23 @@ impl Store {
 
     /// Takes the steps out of the index that are concerned by their uppermost layer, and that no image stands on.
     pub(super) fn drop_steps(&self, index: &mut Index, concerned: impl Fn(&ChainId) -> bool) {
-        let chains = |digest: &Digest| {
-            self.content(digest).ok().flatten().map_or(Vec::new(), |content| content.chain_ids)
-        };
-        let used: HashSet<ChainId> = index.manifests().iter().flat_map(chains).collect();
-        let goes = |manifest: &Digest| match chains(manifest).last() {
+        let used = self.used_chains(index);
+        let goes = |manifest: &Digest| match self.chains_of(manifest).last() {
             Some(top) => concerned(top) && !used.contains(top),
             // Without layers, or damaged.
             None => true,
         };
         index.forget_steps(goes);
+    }
+
+    /// All that images stand on.
+    fn used_chains(&self, index: &Index) -> HashSet<ChainId> {
+        index.manifests().iter().flat_map(|image| self.chains_of(image)).collect()
+    }
+
+    /// What an image stands on; nothing if it is damaged.
+    fn chains_of(&self, manifest: &Digest) -> Vec<ChainId> {
+        self.content(manifest).ok().flatten().map_or(Vec::new(), |content| content.chain_ids)
     }
 }
 

@@ -80,7 +80,8 @@ impl SystemPrune {
     }
 }
 
-fn section(head: &str, lines: &[String]) -> String {
+/// What a prune prints of one kind: nothing, where there is nothing of it.
+pub(crate) fn section(head: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
     }

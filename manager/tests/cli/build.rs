@@ -209,6 +209,56 @@ fn a_step_is_taken_from_an_earlier_build_until_what_it_depends_on_changes() {
 }
 
 #[test]
+fn what_builds_have_kept_is_removed_by_itself() {
+    let world = World::new();
+    let text = format!(
+        "FROM {IMAGE} AS one\nRUN --mount=type=cache,id=c,target=/c echo x >> /c/x && wc -l < /c/x > /made\n\
+         FROM {IMAGE}\nRUN echo two > /two\nCOPY --from=one /made /made\n"
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let cached =
+        || build(&world, &["-t", "kept"], &context).ok().stderr().matches("Using cache").count();
+    let prune = |options: &[&str]| {
+        world.nman([&["builder", "prune", "-f"], options].concat()).ok().stdout()
+    };
+    let nothing = "Total reclaimed space: 0B\n";
+    let caches = || world.nman(["volume", "ls", "-q", "-f", "label=dev.nman.build.cache"]).ok();
+    assert_eq!((cached(), cached()), (0, 3));
+    // What no image stands on, if it is old enough.
+    assert_eq!(prune(&["--filter", "until=24h"]), nothing);
+    assert_eq!(cached(), 3);
+    let said = prune(&[]);
+    assert!(said.starts_with("Deleted build cache objects:\nsha256:"), "{said}");
+    assert!(!said.ends_with(nothing), "{said}");
+    assert_eq!(caches().text().lines().count(), 1);
+    // Made again with the cache, it is another file: that of its second time.
+    assert_eq!(cached(), 1);
+    let made = || shell(&world, "kept", "cat /made");
+    assert_eq!(made().trim(), "2");
+    // Everything goes, also what the image stands on, which stays itself.
+    let said = prune(&["--all"]);
+    assert!(said.contains("\nbuild-cache-"), "{said}");
+    assert_eq!(caches().text(), "");
+    assert_eq!(made().trim(), "2");
+    world.nman(["system", "check"]).ok();
+    assert_eq!((cached(), made().trim()), (0, "1"));
+    assert_eq!(prune(&["--filter", "until=24h", "-a"]), nothing);
+    // A build that is under way may need any of it.
+    let lock = fs::File::open(world.root().join("build.lock")).unwrap();
+    lock.lock_shared().unwrap();
+    let held = world.nman(["buildx", "prune", "-af"]).ok();
+    assert_eq!(held.stdout(), nothing);
+    assert!(held.stderr().contains("a build is under way"), "{}", held.stderr());
+    drop(lock);
+    assert_eq!(cached(), 3);
+    let refused = world.nman(["builder", "prune", "-f", "--filter", "name=x"]).exits(1).stderr();
+    assert!(refused.contains("invalid filter 'name'"), "{refused}");
+    world.nman(["rmi", "kept"]).ok();
+    prune(&["-a"]);
+    assert_nothing_left(&world);
+}
+
+#[test]
 fn a_stage_that_no_image_stands_on_is_kept_until_it_is_pruned() {
     let world = World::new();
     let text = format!(

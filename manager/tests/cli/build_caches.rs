@@ -336,6 +336,8 @@ fn of_an_image_alone_a_command_is_not_taken_for_one_that_had_more_or_other_words
         (hosts, &host, hosts, &host, 1),
         ("RUN [\"touch\", \"/a\", \"b\"]", &[], "RUN [\"touch\", \"/a b\"]", &[], 0),
         ("RUN [\"touch\", \"/a\", \"b\"]", &[], "RUN [\"touch\", \"/a\", \"b\"]", &[], 1),
+        ("RUN [\"touch\", \"/a b\"]", &[], "RUN [\"touch\", \"/a\", \"b\"]", &[], 0),
+        ("RUN [\"touch\", \"/a b\"]", &[], "RUN [\"touch\", \"/a b\"]", &[], 1),
     ]
     .into_iter()
     .enumerate()

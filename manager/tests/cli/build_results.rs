@@ -4,7 +4,7 @@ use super::build::{assert_nothing_left, build, command, config, context, dockerf
 use super::faithful::CAPABILITY;
 use super::server::{Answer, Server};
 use super::world::{IMAGE, World, entries, eventually};
-use nconform::fixture::Capture;
+use nconform::fixture::{Capture, Registry};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -266,6 +266,68 @@ fn an_image_that_is_removed_during_the_first_step_fails_no_build() {
     let blobs = world.root().join("images/blobs/sha256");
     assert_eq!(entries(&blobs), Vec::<std::path::PathBuf>::new());
     assert_nothing_left(&world);
+}
+
+#[test]
+fn what_was_built_is_written_for_whoever_deploys_it() {
+    let world = World::new();
+    let registry = Registry::start();
+    let name = format!("{}/app:one", registry.address());
+    let text = "FROM scratch\nCOPY file /file\n";
+    let context = context(&world, "context", &[("Dockerfile", text), ("file", "1")]);
+    let file = world.path("metadata.json");
+    let options = ["--metadata-file", file.to_str().unwrap()];
+    build(&world, &[&options[..], &["-t", &name, "--push"]].concat(), &context).ok();
+    let written =
+        || serde_json::from_slice::<serde_json::Value>(&fs::read(&file).unwrap()).unwrap();
+    let metadata = written();
+    let inspected = world.nman(["image", "inspect", &name]).ok().json();
+    assert_eq!(metadata["containerimage.config.digest"], inspected[0]["Id"]);
+    assert_eq!(metadata["containerimage.digest"], inspected[0]["Digest"]);
+    let descriptor = &metadata["containerimage.descriptor"];
+    assert_eq!(descriptor["digest"], inspected[0]["Digest"]);
+    assert_eq!(descriptor["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(metadata["image.name"], name);
+    // By that digest the registry has it.
+    let pinned = format!(
+        "{}@{}",
+        name.trim_end_matches(":one"),
+        metadata["containerimage.digest"].as_str().unwrap()
+    );
+    world.nman(["pull", "-q", &pinned]).ok();
+    // Of files alone there is nothing to be said, and of a build that fails nothing is.
+    let out = world.path("out").display().to_string();
+    build(&world, &[&options[..], &["-o", &out]].concat(), &context).ok();
+    assert_eq!(written(), json!({}));
+    fs::remove_file(world.path("context/file")).unwrap();
+    build(&world, &options, &context).exits(1);
+    assert!(!file.exists());
+    drop(registry);
+    world.assert_no_container();
+}
+
+#[test]
+fn what_is_written_of_several_platforms_is_their_list() {
+    let world = World::new();
+    let context = context(
+        &world,
+        "context",
+        &[("Dockerfile", "FROM scratch\nCOPY file /file\n"), ("file", "1")],
+    );
+    let file = world.path("metadata.json");
+    let options = ["--platform", "linux/amd64,linux/arm64", "-t", "multi", "-t", "more"];
+    let written = ["--metadata-file", file.to_str().unwrap()];
+    build(&world, &[&options[..], &written].concat(), &context).ok();
+    let metadata: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let descriptor = &metadata["containerimage.descriptor"];
+    assert_eq!(descriptor["mediaType"], "application/vnd.oci.image.index.v1+json");
+    assert_eq!(metadata["containerimage.digest"], descriptor["digest"]);
+    assert_eq!(
+        metadata["image.name"],
+        "docker.io/library/multi:latest,docker.io/library/more:latest"
+    );
+    assert!(metadata.get("containerimage.config.digest").is_none(), "{metadata}");
+    world.assert_no_container();
 }
 
 #[test]

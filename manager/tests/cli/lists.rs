@@ -130,7 +130,7 @@ fn a_slip_on_the_command_line_names_what_was_meant() {
     }
     for args in [&["--help"][..], &["help"], &[]] {
         let help = world.nman(args).ok().stdout();
-        assert!(help.contains("\nManagement Commands:\n  container "), "{help}");
+        assert!(help.contains("\nManagement Commands:\n  builder "), "{help}");
     }
     assert!(world.nman(["help", "run"]).ok().stdout().contains("Usage: nman run"));
     for flag in ["-v", "--version"] {

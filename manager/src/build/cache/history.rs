@@ -24,12 +24,12 @@ pub(in crate::build) struct Told<'a> {
     pub(in crate::build) by: &'a str,
 }
 
-/// Whether a history would tell all of a command: nothing is mounted for it, nothing is special about how it is run, and its words are not
-/// others than they look like side by side.
+/// Whether a history would tell all of a command: nothing is mounted for it, nothing is special about how it is run, and the words that call a
+/// shell are not others than they look like side by side.
 pub(in crate::build) fn tells_of(run: &Run) -> bool {
     let is_word = |word: &String| !word.is_empty() && !word.contains(char::is_whitespace);
-    // What a shell gets is one word, whatever is in it.
-    let words = run.words.len() - usize::from(run.is_shell);
+    // What a shell gets is one word, whatever is in it; and words without one stand in a list.
+    let words = if run.is_shell { run.words.len() - 1 } else { 0 };
     run.mounts.is_empty()
         && run.script.is_none()
         && run.network.is_none()
@@ -38,7 +38,9 @@ pub(in crate::build) fn tells_of(run: &Run) -> bool {
 }
 
 /// RUN as the history has it: with what it was run among, the arguments that it was given, and the command as it was called. What another builder
-/// would not write there makes a step of an image of ours another one, so that nobody takes it for one that was run without.
+/// would not write there makes a step of an image of ours another one, so that nobody takes it for one that was run without. Words that no shell
+/// gets are a list in JSON: side by side, `["touch", "a b"]` would look like `["touch", "a", "b"]`, and `["/bin/sh", "-c", "a", "b"]` like what a
+/// shell gets as one word.
 pub(in crate::build) fn spelled(run: &Run, around: Surroundings<'_>) -> String {
     let mut words = vec!["RUN".to_owned()];
     words.extend(run.mounts.iter().map(|mount| format!("--mount={}", mount.text)));
@@ -49,7 +51,10 @@ pub(in crate::build) fn spelled(run: &Run, around: Surroundings<'_>) -> String {
         words.push(format!("|{}", run.args.len()));
     }
     words.extend(run.args.iter().map(|(name, value)| format!("{name}={value}")));
-    words.extend(run.words.iter().cloned());
+    match run.is_shell || run.script.is_some() {
+        true => words.extend(run.words.iter().cloned()),
+        false => words.push(Value::from(run.words.as_slice()).to_string()),
+    }
     words.join(" ")
 }
 
@@ -97,6 +102,7 @@ mod tests {
     use bundle::digest::Digest;
     use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
     use serde_json::json;
+    use std::collections::BTreeMap;
 
     fn entry(by: &str, empty: bool) -> Value {
         json!({"created": format!("at {by}"), "created_by": by, "empty_layer": empty})
@@ -159,6 +165,28 @@ mod tests {
         assert!(
             found(&document(&[entry("base $x", false), later(variable)], 1), "RUN x").is_some()
         );
+    }
+
+    #[test]
+    fn commands_of_other_words_are_spelled_otherwise() {
+        let spell = |words: &[&str], is_shell| {
+            let run = Run {
+                words: words.iter().map(|word| (*word).to_owned()).collect(),
+                is_shell,
+                args: BTreeMap::new(),
+                proxies: BTreeMap::new(),
+                network: None,
+                mounts: Vec::new(),
+                script: None,
+                insecure: false,
+            };
+            assert!(tells_of(&run), "{words:?}");
+            spelled(&run, Surroundings::default())
+        };
+        assert_eq!(spell(&["touch", "a b"], false), r#"RUN ["touch","a b"]"#);
+        assert_eq!(spell(&["touch", "a", "b"], false), r#"RUN ["touch","a","b"]"#);
+        assert_eq!(spell(&["/bin/sh", "-c", "a b"], true), "RUN /bin/sh -c a b");
+        assert_eq!(spell(&["/bin/sh", "-c", "a", "b"], false), r#"RUN ["/bin/sh","-c","a","b"]"#);
     }
 
     #[test]
