@@ -1,5 +1,6 @@
 //! The words of a system error inside one of our messages: lower case, without the number that `io::Error` appends, as in
-//! "no such file or directory". Engines match these words, so there is one place that makes them.
+//! "no such file or directory". Engines match these words, so there is one place that makes them. And what kind of reason it is,
+//! where that decides what is done.
 
 use std::io;
 
@@ -21,6 +22,12 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
+/// Whether a disk has no room, or no more for us (ENOSPC, EDQUOT): what makes room does without it then.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +43,14 @@ mod tests {
         let error = tempfile::tempdir_in("/nowhere").unwrap_err();
         assert!(error.to_string().contains("at path"), "{error}");
         assert_eq!(reason(&error), "no such file or directory");
+    }
+
+    #[test]
+    fn a_disk_without_room_and_one_without_room_for_us_are_full() {
+        use rustix::io::Errno;
+        let full = |errno: Errno| is_full(&errno.into());
+        assert!(full(Errno::NOSPC) && full(Errno::DQUOT));
+        assert!(!full(Errno::ROFS) && !full(Errno::FBIG));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Variants are what a caller branches on. Messages that scripts match are Docker's own words; the rest follow the
 //! house style: what failed, on which object, why.
 
+use bundle::reason::is_full;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -210,8 +211,7 @@ impl Error {
 
     /// Whether it is a disk that has no room, or no more for us.
     pub(crate) fn is_full(&self) -> bool {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+        matches!(self, Self::Io { source, .. } if is_full(source))
     }
 
     /// Whether a record is there that does not read back, or is missing where it must be: not a disk or a process that

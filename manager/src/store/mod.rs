@@ -382,7 +382,7 @@ impl Store {
     /// for it, what makes room does without.
     fn stage_removal(&self) -> Result<Option<Staging>, Error> {
         match self.stage() {
-            Err(error) if error.is_out_of_room() => Ok(None),
+            Err(error) if error.is_full() => Ok(None),
             session => session.map(Some),
         }
     }
