@@ -71,6 +71,7 @@ pub mod port;
 pub mod preferences;
 pub mod privilege;
 pub mod process;
+mod program;
 pub mod progress;
 pub mod proxy;
 pub mod prune;
