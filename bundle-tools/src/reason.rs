@@ -9,17 +9,8 @@ pub fn reason(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return "unexpected end of data".to_owned();
     }
-    let text = error.to_string();
     // What a library adds behind the number, a path, is known better by who writes the message.
-    let text = text.split(" (os error ").next().unwrap_or_default();
-    let mut chars = text.chars();
-    match chars.next() {
-        // An acronym keeps its capitals.
-        Some(first) if !chars.clone().next().is_some_and(char::is_uppercase) => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.to_owned(),
-    }
+    sys::mid_sentence(&error.to_string())
 }
 
 /// Whether a disk has no room, or no more for us (ENOSPC, EDQUOT): what makes room does without it then.
@@ -33,9 +24,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_system_error_loses_its_number_and_its_capital() {
+    fn a_system_error_loses_its_number_and_its_capital_unless_it_is_an_acronym() {
         let error = io::Error::from(rustix::io::Errno::NOENT);
         assert_eq!(reason(&error), "no such file or directory");
+        assert_eq!(reason(&rustix::io::Errno::IO.into()), "I/O error");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! house style: what failed, on which object, why.
 
 use bundle::reason::is_full;
+pub use bundle::reason::reason;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -170,18 +171,6 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-/// Why a system call failed: the C library's words in lower case, without Rust's `(os error 2)`.
-#[must_use]
-pub fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_lowercase().chain(characters).collect(),
-        None => String::new(),
-    }
-}
 
 impl Error {
     /// An [`Error::Io`], for `map_err`.

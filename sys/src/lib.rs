@@ -40,7 +40,11 @@ pub type Result<T> = std::result::Result<T, rustix::io::Errno>;
 /// The text of an errno as the C library has it, with a small letter in front, as it stands in the middle of a message:
 /// `no such file or directory`, but `I/O error`. Engines match some of these texts.
 pub fn text(errno: rustix::io::Errno) -> String {
-    let text = std::io::Error::from(errno).to_string();
+    mid_sentence(&std::io::Error::from(errno).to_string())
+}
+
+/// The same of what the standard library says of an error, whose number is left out with whatever follows it.
+pub fn mid_sentence(text: &str) -> String {
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
     match (chars.next(), chars.clone().next()) {
@@ -71,5 +75,7 @@ mod tests {
         assert_eq!(super::text(Errno::NOENT), "no such file or directory");
         assert_eq!(super::text(Errno::PERM), "operation not permitted");
         assert_eq!(super::text(Errno::IO), "I/O error");
+        assert_eq!(super::mid_sentence("RTNETLINK answers"), "RTNETLINK answers");
+        assert_eq!(super::mid_sentence(""), "");
     }
 }
