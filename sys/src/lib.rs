@@ -1,5 +1,5 @@
 //! The system calls that rustix does not have, those that it marks unsafe, and what more than one program asks of the system with
-//! several of them (`process`, `beneath`, `exec`).
+//! several of them (`process`, `beneath`, `directory`, `exec`).
 //!
 //! This is the only crate of the workspace that may contain `unsafe` (invariant I4). Every function here is safe to
 //! call: where the kernel's rule cannot be expressed in types, the module says who upholds it and checks it in debug
@@ -12,6 +12,7 @@ pub mod clone;
 #[cfg(all(target_arch = "x86_64", target_env = "musl"))]
 mod copy;
 pub mod datagram;
+pub mod directory;
 pub mod early;
 pub mod entry;
 pub mod exec;
