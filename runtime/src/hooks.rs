@@ -5,12 +5,12 @@
 //! of, and the next one runs (runtime-spec, runtime.md "Lifecycle").
 
 use crate::error::{Error, Result};
-use crate::hook::{self, End, EndedBy, Setting, Trouble};
+use crate::hook::{self, EndedBy, Setting, Trouble};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::hooks::{self as planner, Hook, Kind, Subject};
 use crate::record::Saved;
-use crate::wire::HookText;
+use crate::wire::{End, HookText};
 use rustix::fs::OFlags;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;

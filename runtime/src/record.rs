@@ -32,7 +32,7 @@ use sys::fd::until_exec;
 mod notify;
 mod read;
 
-pub use notify::notify_directory;
+pub use notify::{datagrams, notify_directory};
 pub use read::{checked_config, config, peek};
 use read::{read_init, read_state};
 
