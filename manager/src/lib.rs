@@ -3,6 +3,7 @@
 pub mod apparmor;
 pub mod assemble;
 pub mod attach;
+mod boolean;
 pub mod build;
 pub mod bundle;
 pub mod certificates;
