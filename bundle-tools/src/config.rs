@@ -34,7 +34,7 @@ pub use check::{PROC_FILES, check, check_process, plain_ranges, sysctl_path};
 pub use error::{Error, Finding, Findings, Problem};
 pub use scan::Position;
 
-use error::{Source, at_offset, lower_first};
+use error::{Source, at_offset};
 use leniency::Document;
 
 /// The name of the configuration in a bundle.
@@ -340,5 +340,5 @@ fn type_problem(text: &str, error: &serde_json::Error) -> Problem {
 /// The message without the position that is put at its end.
 fn plain_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    lower_first(text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message))
+    sys::mid_sentence(text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message))
 }

@@ -26,9 +26,7 @@ const KNOWN: [(&str, &[&str], &str); 1] = [(
         "process",
         "record",
         "rootless",
-        "sd_notify",
         "signal",
-        "wire",
     ],
     "the one error type wraps those of the planner and of each step, which return it themselves",
 )];

@@ -8,7 +8,7 @@ use crate::bundle::{Confinement, UNCONFINED, amend};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result, reason};
 use crate::privilege::is_in_namespace;
-use crate::rootless::mapping::find_program;
+use crate::program::find_program;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Write as _;

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::privilege::is_in_namespace;
 use crate::snapshot::Layers;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -256,18 +256,7 @@ fn stat(parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Option<Stat>> {
 }
 
 fn list(directory: &OwnedFd, path: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let read = || -> std::result::Result<Vec<Vec<u8>>, Errno> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
-            }
-        }
-        Ok(names)
-    };
-    read().map_err(|errno| fault("read", path, errno))
+    sys::directory::names(directory).map_err(|errno| fault("read", path, errno))
 }
 
 fn fault(action: &str, path: &[u8], errno: Errno) -> Error {

@@ -66,13 +66,14 @@ impl Timestamp {
         Self { seconds: self.seconds - ahead(about), ..self }
     }
 
-    /// Reads RFC 3339, with `Z` or a numeric offset, with up to nine digits of a second's fraction.
+    /// Reads RFC 3339, with `Z` or a numeric offset, with up to nine digits of a second's fraction. A year has four digits, and a day is
+    /// one of its month, as Go has them: an image says itself when it was made.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (date, rest) = text.split_once(['T', 't', ' '])?;
         let mut date = date.splitn(3, '-');
-        let (year, month, day) =
-            (digits(date.next()?)?, digits(date.next()?)?, digits(date.next()?)?);
+        let year = digits(date.next().filter(|year| year.len() == 4)?)?;
+        let (month, day) = (digits(date.next()?)?, digits(date.next()?)?);
         let zone = rest.find(['Z', 'z', '+', '-'])?;
         let (clock, zone) = rest.split_at(zone);
         let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
@@ -87,10 +88,12 @@ impl Timestamp {
         {
             return None;
         }
-        let nanos = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-        let seconds =
-            days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
-                - offset(zone)?;
+        let days = days_from_civil(year, month, day);
+        if civil_from_days(days) != (year, month, day) {
+            return None;
+        }
+        let nanos = u32::try_from(digits(format!("{fraction:0<9}").get(..9)?)?).ok()?;
+        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset(zone)?;
         Some(Self { seconds, nanos })
     }
 
@@ -110,6 +113,7 @@ fn digits(text: &str) -> Option<i64> {
     }
 }
 
+/// How many seconds a zone is ahead of UTC: less than a day or so.
 fn offset(zone: &str) -> Option<i64> {
     let sign = match zone.as_bytes().first()? {
         b'Z' | b'z' => return Some(0),
@@ -117,7 +121,9 @@ fn offset(zone: &str) -> Option<i64> {
         _ => -1,
     };
     let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-    Some(sign * (digits(hours)? * 3600 + digits(minutes)? * 60))
+    let hours = digits(hours).filter(|hours| *hours <= 24)?;
+    let minutes = digits(minutes).filter(|minutes| *minutes < 60)?;
+    Some(sign * (hours * 3600 + minutes * 60))
 }
 
 /// Days since 1970-01-01 of a Gregorian date (Howard Hinnant's algorithm).
@@ -280,6 +286,11 @@ mod tests {
             "2024-01-01",
             "2024-01-01T00:00:00",
             "-1-1T:Z",
+            "9999999999999-01-01T00:00:00Z",
+            "2024-02-30T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "2024-01-01T00:00:00+99999999999999999:00",
+            "2024-01-01T00:00:00+01:60",
         ] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }

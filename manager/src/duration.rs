@@ -3,6 +3,9 @@
 use crate::clock::Timestamp;
 use std::time::Duration;
 
+/// The longest that Go has: so many nanoseconds, 292 years. A moment that is as far away as this can still be told.
+const LONGEST: Duration = Duration::from_nanos(i64::MAX.cast_unsigned());
+
 /// Reads a length of time: numbers with a unit each, such as `1m30s` or `500ms`. `0` needs none.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong =
@@ -38,7 +41,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         return Err(wrong("no number"));
     }
     // Whole microseconds: what sums of decimal fractions are good for.
-    Duration::try_from_secs_f64((total * 1e6).round() / 1e6).map_err(|_| wrong("too long a time"))
+    let length = Duration::try_from_secs_f64((total * 1e6).round() / 1e6).ok();
+    length.filter(|length| *length <= LONGEST).ok_or_else(|| wrong("too long a time"))
 }
 
 /// A length of time as Go writes it: `1m30s`, `2.5s`, `100ms`, `0s`.
@@ -112,7 +116,10 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap().as_millis(), milliseconds, "{text}");
         }
-        for wrong in ["", "30", "s", "1x", "-1s", "1..2s", "1e400s"] {
+        assert_eq!(parse("2562047h").unwrap().as_secs(), 2_562_047 * 3600);
+        for wrong in
+            ["", "30", "s", "1x", "-1s", "1..2s", "1e400s", "2562048h", "5124095576030430h"]
+        {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(text(Duration::from_secs(90)), "1m30s");

@@ -3,6 +3,8 @@
 //! Variants are what a caller branches on. Messages that scripts match are Docker's own words; the rest follow the
 //! house style: what failed, on which object, why.
 
+use bundle::reason::is_full;
+pub use bundle::reason::reason;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -170,18 +172,6 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Why a system call failed: the C library's words in lower case, without Rust's `(os error 2)`.
-#[must_use]
-pub fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_lowercase().chain(characters).collect(),
-        None => String::new(),
-    }
-}
-
 impl Error {
     /// An [`Error::Io`], for `map_err`.
     pub fn io<E: Into<std::io::Error>>(
@@ -210,8 +200,7 @@ impl Error {
 
     /// Whether it is a disk that has no room, or no more for us.
     pub(crate) fn is_full(&self) -> bool {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+        matches!(self, Self::Io { source, .. } if is_full(source))
     }
 
     /// Whether a record is there that does not read back, or is missing where it must be: not a disk or a process that

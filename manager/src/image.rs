@@ -7,7 +7,7 @@ use crate::pull::{self, Policy, pull};
 use crate::reference::{ParseError, Reference};
 use crate::registry::Platform;
 use crate::settings::Settings;
-use crate::store::{self, Found, Image, Store};
+use crate::store::{self, Chosen, Image, Store};
 use crate::transfer::{self, check_platform};
 use bundle::platform;
 
@@ -44,8 +44,8 @@ pub fn obtain(
 
 /// The image that is here, with its layers; of a list, what the list says is for the platform.
 fn here(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Option<Image>> {
-    let image = match store.find_for(name, platform) {
-        Ok(image) => image,
+    let Chosen { image, is_of_list } = match store.find_for(name, platform) {
+        Ok(chosen) => chosen,
         // By its name, it is known which repository has what is not here.
         Err(error @ store::Error::NotInList { .. }) if !is_named_list(store, name)? => {
             return Err(error.into());
@@ -53,7 +53,7 @@ fn here(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Option
         Err(_) => return Ok(None),
     };
     let fits = |platform: &Platform| platform.fits(&image.config);
-    if !platform.is_none_or(fits) && !is_list(store, name)? {
+    if !platform.is_none_or(fits) && !is_of_list {
         return Ok(None);
     }
     if store.is_unpacked(&image) {
@@ -63,18 +63,14 @@ fn here(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Option
     Ok(Some(unpacked.map_err(|cause| pull::Error::new("pull", name.to_owned(), cause))?))
 }
 
-/// The image that is called `typed` here; of a list, what the list says is for the platform, of an image that for another is refused.
+/// The image that is called `typed` here; of a list, what the list says is for the platform. Any other image
+/// that is for another platform is refused.
 pub fn find(store: &Store, typed: &str, platform: Option<&Platform>) -> Result<Image> {
-    let image = store.find_for(typed, platform)?;
-    if platform.is_some() && !is_list(store, typed)? {
+    let Chosen { image, is_of_list } = store.find_for(typed, platform)?;
+    if !is_of_list {
         check_platform(&image, typed, platform)?;
     }
     Ok(image)
-}
-
-/// Whether a list is meant, and no image.
-pub(crate) fn is_list(store: &Store, typed: &str) -> Result<bool> {
-    Ok(matches!(store.find_any(typed)?, Found::List(_)))
 }
 
 fn is_named_list(store: &Store, name: &str) -> Result<bool> {

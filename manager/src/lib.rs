@@ -3,6 +3,7 @@
 pub mod apparmor;
 pub mod assemble;
 pub mod attach;
+mod boolean;
 pub mod build;
 pub mod bundle;
 pub mod certificates;
@@ -71,6 +72,7 @@ pub mod port;
 pub mod preferences;
 pub mod privilege;
 pub mod process;
+mod program;
 pub mod progress;
 pub mod proxy;
 pub mod prune;

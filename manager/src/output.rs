@@ -51,7 +51,7 @@ impl Output {
                 "cowardly refusing to {what} to a terminal. Use the -o flag or redirect"
             )));
         }
-        let own = rustix::io::dup(rustix::stdio::stdout());
+        let own = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3);
         let file = File::from(own.map_err(Error::system("write to stdout"))?);
         Ok(Self::new(file, None))
     }

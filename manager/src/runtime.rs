@@ -5,6 +5,7 @@
 
 use crate::container::ContainerId;
 use crate::error::{Error, Failure, Result};
+use crate::program::find_program;
 use crate::settings::Settings;
 use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
@@ -14,12 +15,10 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use sys::exec::is_program;
 
 /// The default runtime's name.
 const DEFAULT: &str = "nrun";
-
-/// Directories that may be missing from an unprivileged PATH but hold runtimes on common distributions.
-const SYSTEM_DIRECTORIES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// As much of a runtime's log or stderr as is ever read.
 const LONGEST_MESSAGE: u64 = 64 * 1024;
@@ -84,17 +83,10 @@ impl Runtime {
         if wanted.contains('/') {
             return fs::canonicalize(wanted).map_err(|_| missing());
         }
-        let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut places: Vec<PathBuf> = beside.into_iter().collect();
-        places.extend(std::env::split_paths(&path));
-        places.extend(std::env::split_paths(SYSTEM_DIRECTORIES));
-        places
-            .into_iter()
-            .map(|place| place.join(wanted))
-            .find(|candidate| is_executable(candidate))
-            .and_then(|found| fs::canonicalize(found).ok())
-            .ok_or_else(missing)
+        let own = std::env::current_exe().ok();
+        let beside = own.map(|own| own.with_file_name(wanted)).filter(|path| is_program(path));
+        let found = beside.or_else(|| find_program(wanted));
+        found.and_then(|found| fs::canonicalize(found).ok()).ok_or_else(missing)
     }
 
     /// The runtime's name, for messages.
@@ -267,11 +259,6 @@ impl Runtime {
     fn failure(&self, command: &str, message: String) -> Failure {
         Failure { runtime: self.name(), command: command.to_owned(), message }
     }
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 #[derive(Deserialize)]

@@ -6,13 +6,12 @@
 use crate::cli::SaveArgs;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
-use crate::image::is_list;
 use crate::output::Output;
 use crate::pull;
 use crate::reference::Reference;
 use crate::registry::Platform;
 use crate::settings::Settings;
-use crate::store::{self, Image, ManifestList, Store};
+use crate::store::{self, Chosen, Image, ManifestList, Store};
 use bundle::archive::{self, Name, Outgoing, write};
 use bundle::digest::Mismatch;
 use bundle::{layout, platform};
@@ -96,12 +95,12 @@ fn choose(
             false => (Vec::new(), Vec::new()),
         };
         if tags.is_empty() && tags_of_lists.is_empty() {
-            let image = store.find_for(text, platform)?;
+            let Chosen { image, is_of_list } = store.find_for(text, platform)?;
             let name: Option<Reference> = text.parse().ok();
             let called =
                 |names: &[Reference]| name.as_ref().is_some_and(|name| names.contains(name));
             let by_list = lists.iter().any(|list| called(&list.names));
-            if platform.is_some() && !by_list && !is_list(store, text)? {
+            if !is_of_list {
                 check_platform(&image, platform)?;
             }
             let name = name.clone().filter(|_| by_list || called(&image.names));
@@ -112,7 +111,8 @@ fn choose(
             add(&mut chosen, image, Some(name));
         }
         for name in tags_of_lists {
-            add(&mut chosen, store.find_for(&name.to_string(), platform)?, Some(name));
+            let of_list = store.find_for(&name.to_string(), platform)?;
+            add(&mut chosen, of_list.image, Some(name));
         }
     }
     Ok(chosen)

@@ -5,7 +5,7 @@
 //! a hook is given was made ready by the plan, so that the child, too, only makes system calls here (invariant I2).
 
 use crate::plan::hooks::Hook;
-use crate::wire::Message;
+use crate::wire::{End, KEPT, Message};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -17,23 +17,10 @@ use std::time::Instant;
 use sys::clone;
 use sys::exec::CStringArray;
 
-/// How much of each stream is kept.
-pub const KEPT: usize = 1024;
 /// The most that is read after the hook has ended, in reads: what it left running may write for ever.
 const LAST_READS: usize = 64;
 /// What a hook in the container's namespaces starts with; the runtime itself has none there.
 const UMASK: u32 = 0o022;
-
-/// How a hook ended that did not succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With this exit status.
-    Exited(u8),
-    /// By this signal.
-    Killed(u8),
-    /// It was killed, with its process group, when its time was up.
-    TimedOut,
-}
 
 /// The end of what a stream carried.
 #[derive(Clone, Debug)]

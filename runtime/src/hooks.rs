@@ -6,12 +6,12 @@
 
 use crate::error::{Error, Result};
 use crate::foreground::Interrupt;
-use crate::hook::{self, End, EndedBy, Setting, Trouble};
+use crate::hook::{self, EndedBy, Setting, Trouble};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::hooks::{self as planner, Hook, Kind, Subject};
 use crate::record::Saved;
-use crate::wire::HookText;
+use crate::wire::{End, HookText};
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::process::Pid;

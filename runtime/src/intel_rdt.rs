@@ -10,7 +10,6 @@ mod stats;
 pub use stats::Stats;
 
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::plan;
 use oci_spec::runtime::{Linux, LinuxIntelRdt};
 use rustix::fs::{AtFlags, CWD};
@@ -146,10 +145,10 @@ pub struct Group {
 pub fn plan_for(
     linux: Option<&Linux>,
     id: &str,
-    host: &Host,
+    facts: Option<&Facts>,
 ) -> std::result::Result<Option<GroupPlan>, plan::Error> {
     let rdt = linux.and_then(|linux| linux.intel_rdt().as_ref());
-    rdt.map(|rdt| plan(rdt, id, host.intel_rdt.as_ref())).transpose()
+    rdt.map(|rdt| plan(rdt, id, facts)).transpose()
 }
 
 /// Decides which class a container gets and what is written to it.

@@ -6,14 +6,13 @@
 use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::foreground::Interrupt;
-use crate::hook::End;
 use crate::hooks;
 use crate::notify::{Agent, Sender};
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Op, Step};
 use crate::process;
 use crate::record::{Record, Saved};
-use crate::wire::{self, HookText, Message};
+use crate::wire::{self, End, HookText, Message};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;

@@ -34,7 +34,7 @@ mod notify;
 mod read;
 mod starting;
 
-pub use notify::notify_directory;
+pub use notify::{datagrams, notify_directory};
 pub use read::{checked_config, config, peek};
 use read::{read_init, read_state};
 

@@ -6,13 +6,13 @@
 
 use crate::error::{Error, Result};
 use crate::log;
-use crate::record::Record;
+use crate::record::{Record, datagrams};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType, recv, send, sendmsg, socket_with,
+    RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, recv, send,
+    sendmsg,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, getpid};
@@ -138,14 +138,6 @@ fn parse(address: &[u8]) -> std::result::Result<SocketAddrUnix, Errno> {
         [b'@', name @ ..] if !name.is_empty() => SocketAddrUnix::new_abstract_name(name),
         _ => Err(Errno::AFNOSUPPORT),
     }
-}
-
-/// A socket for messages.
-///
-/// # Errors
-/// When there can be no more fds.
-pub fn datagrams() -> std::result::Result<OwnedFd, Errno> {
-    socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
 }
 
 /// Whether a program says that it is ready.
@@ -291,6 +283,7 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
     #[test]
     fn a_line_of_its_own_says_ready_and_nothing_else_does() {

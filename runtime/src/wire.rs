@@ -7,7 +7,6 @@
 //! read(2) and write(2) are all that is used: the last messages are exchanged when the seccomp filter is in force already, and a
 //! profile that denies those two to its program has no use for one. [`Message::send_with`] is for profiles that are known to allow it.
 
-use crate::hook::{End, KEPT, Tail};
 use rustix::io::{Errno, retry_on_intr};
 use std::os::fd::BorrowedFd;
 
@@ -55,6 +54,17 @@ pub enum Message {
         /// The fd's number.
         fd: i32,
     },
+}
+
+/// How a hook ended that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this exit status.
+    Exited(u8),
+    /// By this signal.
+    Killed(u8),
+    /// It was killed, with its process group, when its time was up.
+    TimedOut,
 }
 
 /// [`End::Killed`] is sent as this and the signal, [`End::Exited`] as the status, which is less.
@@ -169,21 +179,25 @@ pub struct HookText {
     pub stderr: Vec<u8>,
 }
 
+/// How many bytes of each stream's end are kept, and sent at the most.
+pub const KEPT: usize = 1024;
+
 const TEXT: usize = 2 + 2 * KEPT;
 
 impl HookText {
-    /// Sends it.
+    /// Sends the ends of both streams, standard output first.
     ///
     /// # Errors
-    /// `EPIPE` when the other side is gone.
-    pub fn send(tails: &[Tail; 2], socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    /// `EPIPE` when the other side is gone; `EMSGSIZE` when they are longer than what is kept.
+    pub fn send([stdout, stderr]: [&[u8]; 2], socket: BorrowedFd<'_>) -> Result<(), Errno> {
         let mut buffer = [0u8; TEXT];
-        let [stdout, stderr] = [tails[0].as_bytes(), tails[1].as_bytes()];
         let length = u16::try_from(stdout.len()).map_err(|_| Errno::MSGSIZE)?;
-        buffer[..2].copy_from_slice(&length.to_ne_bytes());
-        buffer[2..2 + stdout.len()].copy_from_slice(stdout);
-        let end = 2 + stdout.len() + stderr.len();
-        buffer[2 + stdout.len()..end].copy_from_slice(stderr);
+        let mut end = 0;
+        for part in [&length.to_ne_bytes(), stdout, stderr] {
+            let room = buffer.get_mut(end..end + part.len()).ok_or(Errno::MSGSIZE)?;
+            room.copy_from_slice(part);
+            end += part.len();
+        }
         retry_on_intr(|| rustix::io::write(socket, &buffer[..end])).map(drop)
     }
 

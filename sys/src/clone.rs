@@ -89,7 +89,8 @@ fn clone3(options: &Options<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
     }
     let mut args = CloneArgs {
         flags,
-        pidfd: (&raw mut pidfd).addr() as u64,
+        // Exposed: the kernel writes through it, behind the compiler's back.
+        pidfd: (&raw mut pidfd).expose_provenance() as u64,
         // With CLONE_PARENT the kernel takes the exit signal from the caller itself and refuses one given here.
         exit_signal: if options.sibling { 0 } else { libc::SIGCHLD as u64 },
         cgroup: options.into_cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),

@@ -4,7 +4,7 @@ use crate::last_errno;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::ffi::{CStr, CString, NulError, OsStr, c_char};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A null-terminated array of C strings, ready for execve(2).
 pub struct CStringArray {
@@ -73,11 +73,13 @@ pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
 /// are.
 pub fn find_program(name: &str, path: &OsStr) -> Option<PathBuf> {
     let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
-    directories.map(|directory| directory.join(name)).find(|candidate| {
-        rustix::fs::stat(candidate).is_ok_and(|stat| {
-            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-                && stat.st_mode & 0o111 != 0
-        })
+    directories.map(|directory| directory.join(name)).find(|candidate| is_program(candidate))
+}
+
+/// Whether a path leads to a file that somebody may execute.
+pub fn is_program(path: &Path) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o111 != 0
     })
 }
 

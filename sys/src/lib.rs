@@ -1,5 +1,5 @@
 //! The system calls that rustix does not have, those that it marks unsafe, and what more than one program asks of the system with
-//! several of them (`process`, `beneath`, `exec`).
+//! several of them (`process`, `beneath`, `directory`, `exec`).
 //!
 //! This is the only crate of the workspace that may contain `unsafe` (invariant I4). Every function here is safe to
 //! call: where the kernel's rule cannot be expressed in types, the module says who upholds it and checks it in debug
@@ -12,6 +12,7 @@ pub mod clone;
 #[cfg(all(target_arch = "x86_64", target_env = "musl"))]
 mod copy;
 pub mod datagram;
+pub mod directory;
 pub mod early;
 pub mod entry;
 pub mod exec;
@@ -40,7 +41,11 @@ pub type Result<T> = std::result::Result<T, rustix::io::Errno>;
 /// The text of an errno as the C library has it, with a small letter in front, as it stands in the middle of a message:
 /// `no such file or directory`, but `I/O error`. Engines match some of these texts.
 pub fn text(errno: rustix::io::Errno) -> String {
-    let text = std::io::Error::from(errno).to_string();
+    mid_sentence(&std::io::Error::from(errno).to_string())
+}
+
+/// The same of what the standard library says of an error, whose number is left out with whatever follows it.
+pub fn mid_sentence(text: &str) -> String {
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
     match (chars.next(), chars.clone().next()) {
@@ -71,5 +76,7 @@ mod tests {
         assert_eq!(super::text(Errno::NOENT), "no such file or directory");
         assert_eq!(super::text(Errno::PERM), "operation not permitted");
         assert_eq!(super::text(Errno::IO), "I/O error");
+        assert_eq!(super::mid_sentence("RTNETLINK answers"), "RTNETLINK answers");
+        assert_eq!(super::mid_sentence(""), "");
     }
 }

@@ -26,11 +26,11 @@ fn segments() -> &'static [libc::Elf64_Phdr] {
 /// Those of madvise(2).
 pub fn release_program() -> Result<()> {
     let segments = segments();
-    // The table comes right behind the file's header, and that is where the file's first segment begins.
-    let file = segments.as_ptr() as usize - size_of::<libc::Elf64_Ehdr>();
     let first =
         segments.iter().find(|segment| segment.p_type == libc::PT_LOAD && segment.p_offset == 0);
     let Some(first) = first else { return Ok(()) };
+    // The table comes right behind the file's header, and that is where the file's first segment begins.
+    let file = segments.as_ptr() as usize - size_of::<libc::Elf64_Ehdr>();
     let page = rustix::param::page_size();
     for segment in segments {
         if segment.p_type != libc::PT_LOAD || segment.p_flags & libc::PF_W != 0 {

@@ -22,20 +22,34 @@ pub fn first_filter(pid: Pid) -> Result<Vec<Instruction>> {
     let number = pid.as_raw_nonzero().get();
     // SAFETY: this request takes numbers only.
     unsafe { request(SEIZE, number, 0, std::ptr::null_mut()) }?;
-    let filter = stop(number).and_then(|()| read_filter(number));
-    // SAFETY: as above. A process that has ended needs no detaching.
-    let _ = unsafe { request(DETACH, number, 0, std::ptr::null_mut()) };
+    let (held, filter) = match stop(number) {
+        Ok(status) => (held_signal(status), read_filter(number)),
+        Err(errno) => (0, Err(errno)),
+    };
+    let held = std::ptr::without_provenance_mut(held);
+    // SAFETY: as above; what would be data is the number of a signal. A process that has ended needs no detaching.
+    let _ = unsafe { request(DETACH, number, 0, held) };
     filter
 }
 
-fn stop(pid: i32) -> Result<()> {
+/// The signal on its way to a process that stopped, by its wait status, to be given to it when it goes on: it would be lost. 0 when
+/// what has stopped it is ours, or a stop of its whole process (the upper half of the status names an event then, ptrace(2)).
+fn held_signal(status: i32) -> usize {
+    match status >> 16 {
+        0 => usize::try_from(libc::WSTOPSIG(status)).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Stops it, and returns the wait status that says so.
+fn stop(pid: i32) -> Result<i32> {
     // SAFETY: this request takes numbers only.
     unsafe { request(INTERRUPT, pid, 0, std::ptr::null_mut()) }?;
     let mut status = 0;
     loop {
         // SAFETY: the pointer is to a live local of the type that waitpid writes.
         match check(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) }.into()) {
-            Ok(_) if libc::WIFSTOPPED(status) => return Ok(()),
+            Ok(_) if libc::WIFSTOPPED(status) => return Ok(status),
             Ok(_) => return Err(Errno::SRCH),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -69,6 +83,13 @@ unsafe fn request(
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn a_signal_that_stopped_it_first_is_not_lost() {
+        let (term, trap) = (libc::SIGTERM, libc::SIGTRAP);
+        assert_eq!(held_signal(term << 8 | 0x7f), term as usize);
+        assert_eq!(held_signal(128 << 16 | trap << 8 | 0x7f), 0, "PTRACE_EVENT_STOP");
+    }
 
     #[test]
     fn a_process_without_a_filter_is_left_as_it_was() {

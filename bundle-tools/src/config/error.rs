@@ -129,10 +129,8 @@ pub enum Error {
 impl Error {
     pub(super) fn read(path: &Path, error: impl Into<io::Error>) -> Self {
         let error = error.into();
-        let text = error.to_string();
-        // `io::Error` appends the number, and takes the C library's capital letter.
-        let text = text.split(" (os error").next().unwrap_or_default();
-        Error::Read { path: path.to_owned(), kind: error.kind(), reason: lower_first(text) }
+        let reason = sys::mid_sentence(&error.to_string());
+        Error::Read { path: path.to_owned(), kind: error.kind(), reason }
     }
 
     /// What to do about it, where there is something better to say than the message.
@@ -186,17 +184,6 @@ pub(super) fn at_offset(
     let problem = Problem { pointer: String::new(), message, hint: hint.map(str::to_owned) };
     let finding = Finding::new(problem, Position::of(text, offset));
     Findings { path: path.to_owned(), list: vec![finding] }
-}
-
-/// Lower case for the first letter, unless the first word is an abbreviation.
-pub(super) fn lower_first(text: &str) -> String {
-    let mut rest = text.chars();
-    match rest.next() {
-        Some(first) if !rest.as_str().starts_with(|c: char| c.is_uppercase()) => {
-            first.to_lowercase().chain(rest).collect()
-        }
-        _ => text.to_owned(),
-    }
 }
 
 /// Shows a text from the input on one line, and harmless to a terminal.
@@ -259,7 +246,5 @@ mod tests {
         let error = Error::read(Path::new("/x"), rustix::io::Errno::NOENT);
         assert_eq!(error.to_string(), "cannot read `/x`: no such file or directory");
         assert!(error.hint().is_some_and(|hint| hint.contains("config.json")));
-        assert_eq!(lower_first("RTNETLINK answers"), "RTNETLINK answers");
-        assert_eq!(lower_first(""), "");
     }
 }

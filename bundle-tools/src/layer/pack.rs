@@ -409,7 +409,8 @@ struct Level {
 
 impl Level {
     fn read(dir: OwnedFd, path: Vec<u8>) -> Result<Self, Error> {
-        let mut names = tree::list(&dir).map_err(|e| Error::file("read directory", &path, e))?;
+        let mut names =
+            sys::directory::names(&dir).map_err(|e| Error::file("read directory", &path, e))?;
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(Self { dir, path, names })
     }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
+        AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
         XattrFlags,
     },
     io::Errno,
@@ -83,19 +83,6 @@ pub fn is_of_kernel(directory: impl AsFd) -> Result<bool, Errno> {
     Ok(KERNEL.contains(&kind.cast_unsigned()))
 }
 
-/// The names in a directory.
-pub(super) fn list(dir: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
-        }
-    }
-    Ok(names)
-}
-
 /// Removes `name` and all that is in it. Nothing there is fine.
 ///
 /// Without recursion: layer upon layer and by way of symlinks an image nests directories as deep as it likes, and what is to run
@@ -135,7 +122,9 @@ fn remove_or_open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Level>, 
         Err(error) => return Err(error),
     }
     match open_child(parent, name) {
-        Ok(dir) => Ok(Some(Level { name: name.to_vec(), names: list(&dir)?, dir })),
+        Ok(dir) => {
+            Ok(Some(Level { name: name.to_vec(), names: sys::directory::names(&dir)?, dir }))
+        }
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error),
     }

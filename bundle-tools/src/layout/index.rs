@@ -11,6 +11,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 use rustix::fs::FlockOperation;
 
 use super::{Error, Layout, canonical, read_bounded};
+use crate::reason::is_full;
 
 /// The annotation that names an image in a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -150,12 +151,12 @@ pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<(), Erro
         file.sync_data()?;
         fs::rename(&temporary, &path)
     };
-    let written = write().or_else(|error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            let _ = fs::remove_file(&temporary);
-            shrink(&path, content).unwrap_or(Err(error))
+    let written = write().or_else(|error| {
+        if !is_full(&error) {
+            return Err(error);
         }
-        _ => Err(error),
+        let _ = fs::remove_file(&temporary);
+        shrink(&path, content).unwrap_or(Err(error))
     });
     written.map_err(|e| Error::file("write", &path, e))
 }

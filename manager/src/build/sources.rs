@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::path;
 use crate::pattern;
 use bundle::digest::{Algorithm, Digest, Hasher};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -395,13 +395,7 @@ fn path_of(fd: i32) -> std::result::Result<String, Errno> {
 
 /// The names in a directory, in no order that means anything but the same each time: the last comes first off the end.
 fn list(directory: &OwnedFd) -> std::result::Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(name);
-        }
-    }
+    let mut names = sys::directory::names(directory)?;
     names.sort_unstable();
     Ok(names)
 }

@@ -1,8 +1,8 @@
 //! Commands for containers that are there already.
 
-use super::flag::OFF;
 use super::number;
 use super::values::{SignalNumber, variable};
+use crate::boolean::OFF;
 use crate::clock::Timestamp;
 use crate::duration;
 use crate::listing::ListArgs;

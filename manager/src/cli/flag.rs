@@ -4,6 +4,7 @@
 //! The definition knows them as flags without a value, so that help, manual pages, and completion show them as such. What a line is
 //! parsed by is a copy of it, made here: there is no other place in which a flag's value is read.
 
+use crate::boolean::boolean;
 use clap::builder::Resettable;
 use clap::{Arg, ArgAction, Command};
 use std::any::TypeId;
@@ -57,18 +58,6 @@ fn with_next_word(argument: Arg) -> Arg {
             argument.overrides_with(id)
         }
         _ => argument,
-    }
-}
-
-/// Go's words for a flag that is off.
-pub(super) const OFF: [&str; 6] = ["0", "f", "F", "false", "FALSE", "False"];
-
-/// Go's `strconv.ParseBool`, in its words.
-pub(crate) fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        off if OFF.contains(&off) => Ok(false),
-        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
     }
 }
 

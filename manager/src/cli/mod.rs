@@ -46,7 +46,6 @@ pub use create::{
 };
 pub use family::ContainerCommand;
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
-pub(crate) use flag::boolean;
 pub use image::{PullWhen, RegistryArgs, TlsArgs};
 pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
 pub use manifest::{

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::table::plain;
 use bundle::layer::{OwnerMap, is_of_kernel};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
     Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
@@ -561,14 +561,7 @@ fn link(
 }
 
 fn list(directory: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
-        }
-    }
+    let mut names = sys::directory::names(directory)?;
     // The next one is taken from the end.
     names.sort_unstable_by(|a, b| b.cmp(a));
     Ok(names)

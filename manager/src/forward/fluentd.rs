@@ -7,7 +7,7 @@ use super::outbox::{Limits, Message};
 use super::socket::Manner;
 use super::tls::Trust;
 use super::{Line, msgpack};
-use crate::cli::boolean;
+use crate::boolean::boolean;
 use crate::container::Record;
 use crate::duration;
 use crate::id::{random_bytes, random_digits};

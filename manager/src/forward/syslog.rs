@@ -11,7 +11,7 @@
 use super::address::{Address, with_port};
 use super::tls::Trust;
 use super::{Line, host};
-use crate::cli::boolean;
+use crate::boolean::boolean;
 use crate::clock::Civil;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! `--filter KEY=VALUE`: several values of one key are alternatives, several keys must all hold.
 
+use crate::boolean::boolean;
 use crate::clock::Timestamp;
 use crate::duration;
 use crate::error::{Error, Result};
@@ -79,11 +80,8 @@ impl Filters {
 
     /// The value of a key that says yes or no, such as `dangling`.
     pub fn truth(&self, key: &str) -> Result<Option<bool>> {
-        self.values(key).last().map_or(Ok(None), |text| match text {
-            "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(Some(true)),
-            "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(Some(false)),
-            _ => Err(self.wrong(key, text, "`true` or `false`")),
-        })
+        let truth = |text| boolean(text).map_err(|_| self.wrong(key, text, "`true` or `false`"));
+        self.values(key).last().map(truth).transpose()
     }
 
     /// The time before which `until` wants a thing to be from: of several the earliest, since all have to hold.

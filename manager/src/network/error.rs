@@ -4,6 +4,7 @@
 
 use super::netlink;
 use super::port::{ITSELF, Protocol};
+use bundle::reason::reason;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -230,20 +231,6 @@ impl Error {
     }
 }
 
-/// The system's own words in lower case, without Rust's `(os error 2)`.
-pub(crate) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    // Acronyms keep their case; only a sentence's first letter goes down.
-    let mut chars = text.chars();
-    match (chars.next(), chars.next()) {
-        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
-            first.to_lowercase().chain(std::iter::once(second)).chain(chars).collect()
-        }
-        _ => text.to_owned(),
-    }
-}
-
 fn by(holder: Option<&String>) -> String {
     holder.map_or_else(String::new, |holder| format!(", by {holder}"))
 }
@@ -271,13 +258,6 @@ impl fmt::Display for Joined<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_systems_words_are_lower_case_and_without_numbers() {
-        let error = io::Error::from_raw_os_error(2);
-        assert_eq!(reason(&error), "no such file or directory");
-        assert_eq!(reason(&io::Error::other("RTNETLINK says no")), "RTNETLINK says no");
-    }
 
     #[test]
     fn a_kernel_without_bridges_is_for_the_doctor() {

@@ -4,10 +4,11 @@
 //! whatever happened since. The last answer is kept beside the record, because `DEL` is to be given it.
 
 use super::definition::{Definition, ForeignPlugin};
-use super::error::{Error, Result, reason};
+use super::error::{Error, Result};
 use super::ipam::LeasedAddress;
 use super::plan::{NetworkPlan, Plugin, Step};
 use super::subnet::Subnet;
+use bundle::reason::reason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
 use std::io::{self, Read as _, Write as _};

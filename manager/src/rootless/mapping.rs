@@ -6,13 +6,10 @@
 use crate::error::{Error, Result, reason};
 use crate::id_map::{self, Mapping};
 use crate::passwd::entry;
-use std::ffi::OsStr;
+use crate::program::find_program;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// Where the programs are that write mappings, beside PATH.
-const USUAL: &str = "/usr/bin:/bin:/usr/sbin:/sbin";
 
 /// A user, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,13 +191,6 @@ fn call(program: &Path, pid: u32, lines: &[Mapping], file: &str) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(failed(said.lines().next().unwrap_or("it does not say why")))
-}
-
-/// A program in PATH, or where programs usually are.
-pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let find = |path: &OsStr| sys::exec::find_program(name, path);
-    find(&path).or_else(|| find(OsStr::new(USUAL)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bundle::digest::Digest;
 use bundle::platform::Platform;
-use bundle::reason::reason;
+use bundle::reason::{is_full, reason};
 
 use crate::reference::Reference;
 use crate::snapshot;
@@ -80,13 +80,13 @@ impl Error {
     }
 
     /// Whether the disk has room for nothing more.
-    pub(super) fn is_out_of_room(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let (Self::File { source, .. } | Self::Snapshot(snapshot::Error::File { source, .. })) =
             self
         else {
             return false;
         };
-        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        is_full(source)
     }
 
     /// A layer's blob that did not pass for what its name says.

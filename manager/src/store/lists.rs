@@ -44,6 +44,15 @@ pub enum Found {
     List(ManifestList),
 }
 
+/// An image that was meant by a name or an id.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// It.
+    pub image: Image,
+    /// Whether it was a list that was meant, of which this is the image for the platform.
+    pub is_of_list: bool,
+}
+
 /// What has a name that a list is to have.
 #[derive(Clone, Debug)]
 pub enum Occupant {

@@ -34,7 +34,7 @@ pub use health::HealthCheck;
 pub(crate) use image::Content;
 pub use image::Image;
 pub(crate) use lists::blobs_of;
-pub use lists::{Found, ManifestList, Occupant};
+pub use lists::{Chosen, Found, ManifestList, Occupant};
 pub use removal::User;
 pub(crate) use staging::Staging;
 pub(crate) use steps::key_of_held;
@@ -123,11 +123,11 @@ impl Store {
     /// Finds an image by its name, by (the beginning of) its id, or by the digest of its manifest.
     /// The name of a list stands for the image of it that runs on this machine.
     pub fn find(&self, text: &str) -> Result<Image, Error> {
-        self.find_for(text, None)
+        self.find_for(text, None).map(|chosen| chosen.image)
     }
 
-    /// The same; of a list, the image for a platform.
-    pub fn find_for(&self, text: &str, platform: Option<&Platform>) -> Result<Image, Error> {
+    /// The same; of a list, the image for a platform. Any other image is for what it is for: whether that is the platform is not asked.
+    pub fn find_for(&self, text: &str, platform: Option<&Platform>) -> Result<Chosen, Error> {
         let _lock = self.lock_shared()?;
         self.find_in(&self.index()?, text, platform)
     }
@@ -137,20 +137,22 @@ impl Store {
         index: &Index,
         text: &str,
         platform: Option<&Platform>,
-    ) -> Result<Image, Error> {
+    ) -> Result<Chosen, Error> {
         if let Ok(reference) = text.parse::<Reference>()
             && let Some(entry) = index.named(&reference)
         {
             let image = self.of_entry(index, entry, platform)?;
-            return image.ok_or_else(|| self.not_in_list(index, &entry.manifest, platform));
+            let image = image.ok_or_else(|| self.not_in_list(index, &entry.manifest, platform))?;
+            return Ok(Chosen { image, is_of_list: entry.is_list() });
         }
         let error = match self.find_image(index, text) {
             Err(error @ Error::NoSuchImage(_)) => error,
-            found => return found,
+            found => return found.map(|image| Chosen { image, is_of_list: false }),
         };
         let list = lists::of_id(index, text)?.ok_or(error)?;
         let image = self.of_list(index, &list, platform)?;
-        image.ok_or_else(|| self.not_in_list(index, &list, platform))
+        let image = image.ok_or_else(|| self.not_in_list(index, &list, platform))?;
+        Ok(Chosen { image, is_of_list: true })
     }
 
     /// The same, and never an image of a list that is meant itself.
@@ -380,7 +382,7 @@ impl Store {
     /// for it, what makes room does without.
     fn stage_removal(&self) -> Result<Option<Staging>, Error> {
         match self.stage() {
-            Err(error) if error.is_out_of_room() => Ok(None),
+            Err(error) if error.is_full() => Ok(None),
             session => session.map(Some),
         }
     }

@@ -1,5 +1,6 @@
 //! Where a container's output is to go: from `--log-driver` and `--log-opt` to a [`LogConfig`]. Pure.
 
+use crate::boolean::boolean;
 use crate::cli::SupervisionArgs;
 use crate::container::{LogConfig, LogDriver, Record};
 use crate::error::{Error, Result};
@@ -78,7 +79,7 @@ pub(super) fn plan(
         let wrong = |what: &str| {
             Error::Usage(format!("invalid value for log option {key}: `{value}` is not {what}"))
         };
-        let yes_or_no = || value.parse().map_err(|_| wrong("true or false"));
+        let yes_or_no = || boolean(value).map_err(|_| wrong("true or false"));
         match key.as_str() {
             "max-size" | "cache-max-size" => {
                 config.max_size =
@@ -165,6 +166,8 @@ mod tests {
         assert_eq!((config.max_size, config.max_files), (20_000_000, 5));
         let config = with(&["max-size=10k", "max-file=3", "compress=true"]).unwrap();
         assert_eq!((config.max_size, config.max_files, config.compress), (10_000, 3, true));
+        assert!(with(&["compress=1"]).unwrap().compress, "as Go reads it");
+        assert!(!with(&["compress=F"]).unwrap().compress && with(&["compress=yes"]).is_err());
         assert_eq!(with(&["max-size=-1"]).unwrap().max_size, 0);
     }
 

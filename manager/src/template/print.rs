@@ -123,6 +123,9 @@ pub(super) fn json_of(value: &Value) -> String {
     value.to_string()
 }
 
+/// The widest that a value is made: a template is no way to use up memory.
+const WIDEST: usize = 10_000;
+
 /// `printf`: `%s %v %d %q %t %x %X %f %g %c %%` with flags, width and precision.
 pub(super) fn formatted(format: &str, arguments: &[Value]) -> String {
     let mut text = String::new();
@@ -152,7 +155,9 @@ pub(super) fn formatted(format: &str, arguments: &[Value]) -> String {
 }
 
 fn converted(verb: char, flags: &str, value: &Value) -> String {
-    let precision = flags.split_once('.').and_then(|(_, digits)| digits.parse::<usize>().ok());
+    // No digits stand for zero.
+    let number = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse().ok() };
+    let precision: Option<usize> = flags.split_once('.').and_then(|(_, digits)| number(digits));
     let text = text_of(value);
     match (verb, value) {
         ('s' | 'v', _) => precision.map_or(text.clone(), |most| text.chars().take(most).collect()),
@@ -171,7 +176,8 @@ fn converted(verb: char, flags: &str, value: &Value) -> String {
             _ => format!("%!{verb}(float64={text})"),
         },
         ('f', Value::Number(number)) => {
-            format!("{:.*}", precision.unwrap_or(6), number.as_f64().unwrap_or_default())
+            let places = precision.unwrap_or(6).min(WIDEST);
+            format!("{:.places$}", number.as_f64().unwrap_or_default())
         }
         ('g', Value::Number(_)) => text,
         _ => format!("%!{verb}({text})"),
@@ -182,7 +188,7 @@ fn padded(flags: &str, text: &str) -> String {
     let (flags, _) = flags.split_once('.').unwrap_or((flags, ""));
     let sign = flags.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = &flags[sign.len()..];
-    let width = digits.parse::<usize>().unwrap_or(0).min(10_000);
+    let width = digits.parse::<usize>().unwrap_or(0).min(WIDEST);
     let zeros = digits.starts_with('0') && !sign.contains('-');
     match (sign.contains('-'), zeros) {
         (true, _) => format!("{text:<width$}"),

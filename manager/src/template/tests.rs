@@ -115,6 +115,8 @@ fn printf_pads_and_converts() {
     );
     gives(r#"{{printf "%.1f %t %v" 1.25 true .Args}}"#, "1.2 true [-c sleep 1]");
     gives(r#"{{printf "%s %d" .Id}}"#, "abc %!d(MISSING)");
+    gives(r#"{{printf "%.f|%.s|%.f" 2.5 .Id 7}}"#, "2||7");
+    gives(r#"{{len (printf "%.70000f" 1.5)}} {{len (printf "%70000d" 1)}}"#, "10002 10000");
     gives(r#"{{pad .Id 1 2}}|{{truncate .Id 2}}|{{print 1 2 "a" 3}}"#, " abc  |ab|1 2a3");
 }
 

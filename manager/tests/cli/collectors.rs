@@ -72,6 +72,12 @@ pub(crate) fn options<'a>(driver: &'a str, options: &'a [String]) -> Vec<&'a str
     ["--name", "web", "--log-driver", driver].into_iter().chain(options).collect()
 }
 
+/// Starts the container in the background, for fluentd with these options; `more` are `nman`'s own.
+pub(crate) fn start(world: &World, more: &[&str], opts: &[String], script: &str) {
+    let options = [&["-d"][..], more, &options("fluentd", opts)].concat();
+    world.run(&options, &["sh", "-c", script]).ok();
+}
+
 /// Takes the container away, and looks whether that is all of it.
 pub(crate) fn clear(world: &World) {
     world.nman(["rm", "-f", "web"]).ok();

@@ -1,7 +1,7 @@
 //! Log driver fluentd, with a collector of the test's own.
 
 use super::collectors::{
-    COUNTS, PATIENCE, accept, accept_tls, clear, listen, nowhere, options, server,
+    COUNTS, PATIENCE, accept, accept_tls, clear, listen, nowhere, options, server, start,
 };
 use super::log_drivers::said;
 use super::monitor::{memory, monitor_of};
@@ -164,8 +164,7 @@ fn fluentd_that_comes_later_gets_everything_where_that_is_asked_for() {
     ));
     world.assert_no_container();
     opts.extend(["fluentd-async=true", "fluentd-retry-wait=200ms"].map(str::to_owned));
-    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
-    world.run(&options, &["sh", "-c", COUNTS]).ok();
+    start(&world, &[], &opts, COUNTS);
     eventually("it has something to say", || said(&world, "web").0.lines().count() > 5);
     let listener = TcpListener::bind(place).unwrap();
     let mut stream = accept(&listener);
@@ -185,8 +184,7 @@ fn fluentd_that_does_not_acknowledge_a_message_gets_it_again() {
         "fluentd-request-ack=true".to_owned(),
         "fluentd-retry-wait=200ms".to_owned(),
     ];
-    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
-    world.run(&options, &["sh", "-c", COUNTS]).ok();
+    start(&world, &[], &opts, COUNTS);
     let mut stream = accept(&listener);
     for expected in 1..5 {
         let message = value(&mut stream);
@@ -231,8 +229,7 @@ fn what_waits_for_fluentd_is_bounded_and_what_is_given_up_is_counted() {
         "max-buffer-size=500k".to_owned(),
     ];
     let script = "sleep 1; yes $(seq -s , 1 20) | head -c 20000000; echo >/done; sleep 1000";
-    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
-    world.run(&options, &["sh", "-c", script]).ok();
+    start(&world, &[], &opts, script);
     let pid = monitor_of(&world, "web");
     let own = memory(pid, "RssAnon");
     eventually("everything was written, and nothing has waited for the collector", || {

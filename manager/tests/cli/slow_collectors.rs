@@ -1,6 +1,6 @@
 //! Collectors that are slow, silent, or away for a while: what they hold up, and what comes of the lines that wait for them.
 
-use super::collectors::{COUNTS, accept, clear, listen, nowhere, options};
+use super::collectors::{COUNTS, accept, clear, listen, nowhere, options, start};
 use super::fluentd::{acknowledge, number, record, value};
 use super::log_drivers::said;
 use super::world::{World, eventually};
@@ -36,9 +36,8 @@ fn a_collector_that_is_slow_holds_nothing_up_for_long_and_what_it_does_not_take_
         }
     });
     let opts = with_receipts(place);
-    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
     let script = "for n in $(seq 200); do echo line $n; done; sleep 1000";
-    world.run(&options, &["sh", "-c", script]).ok();
+    start(&world, &[], &opts, script);
     std::thread::sleep(Duration::from_secs(1));
     let begun = Instant::now();
     world.nman(["kill", "web"]).ok();
@@ -68,11 +67,10 @@ fn a_container_is_signalled_and_killed_at_once_while_its_collector_takes_nothing
     let world = World::new();
     let (listener, place) = listen();
     let opts = [format!("fluentd-address=tcp://{place}"), "fluentd-write-timeout=1m".to_owned()];
-    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
     // Far more than the sockets hold.
     let script = "trap 'echo >/asked' USR1; yes $(seq -s , 1 2000) | head -c 30000000; echo >/done; \
         while :; do sleep 0.1; done";
-    world.run(&options, &["sh", "-c", script]).ok();
+    start(&world, &[], &opts, script);
     let _silent = accept(&listener);
     let is_there = |file: &str| world.nman(["exec", "web", "test", "-e", file]).success();
     eventually("it is not kept from writing", || is_there("/done"));
@@ -91,8 +89,7 @@ fn a_collector_may_take_its_time_to_acknowledge_and_gets_each_record_once() {
     let world = World::new();
     let (listener, place) = listen();
     let opts = with_receipts(place);
-    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
-    world.run(&options, &["sh", "-c", COUNTS]).ok();
+    start(&world, &[], &opts, COUNTS);
     let mut stream = accept(&listener);
     let message = value(&mut stream);
     acknowledge(&mut stream, &message);
@@ -120,9 +117,8 @@ fn what_waits_is_kept_while_its_container_is_started_again() {
         "fluentd-async=true".to_owned(),
         "fluentd-retry-wait=200ms".to_owned(),
     ];
-    let options = [&["-d", "--restart", "on-failure:4"][..], &options("fluentd", &opts)].concat();
     let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n >/n; echo line $n; exit 1";
-    world.run(&options, &["sh", "-c", script]).ok();
+    start(&world, &["--restart", "on-failure:4"], &opts, script);
     eventually("it was started again", || {
         world.inspect("web", "/RestartCount").as_u64().unwrap() > 1
     });
@@ -172,8 +168,7 @@ fn a_name_that_cannot_be_looked_up_holds_nothing_up() {
         "fluentd-async=true".to_owned(),
         "fluentd-retry-wait=100ms".to_owned(),
     ];
-    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
-    world.run(&options, &["sh", "-c", COUNTS]).ok();
+    start(&world, &[], &opts, COUNTS);
     server.set_nonblocking(true).unwrap();
     while server.recv(&mut [0; 512]).is_ok() {}
     eventually("it is looked up again", || server.recv(&mut [0; 512]).is_ok());

@@ -209,8 +209,9 @@ fn the_name_of_a_list_stands_for_its_image_for_this_machine() {
     nman.run(&["manifest", "create", "x", "two", "one"]).ok();
     let (one, two) = (nman.store().find("one").unwrap(), nman.store().find("two").unwrap());
     let store = nman.store();
-    let for_platform =
-        |name: &str| store.find_for("x", Some(&name.parse().unwrap())).map(|image| image.id).ok();
+    let for_platform = |name: &str| {
+        store.find_for("x", Some(&name.parse().unwrap())).map(|chosen| chosen.image.id).ok()
+    };
     let all = || ["linux/amd64", "linux/arm64", "linux/s390x"].map(for_platform);
     let expected = [Some(one.id.clone()), Some(two.id.clone()), None];
     assert_eq!(all(), expected);

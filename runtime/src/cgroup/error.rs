@@ -71,7 +71,7 @@ pub enum Error {
     )]
     NoSystemd,
     /// The kernel refused a step.
-    #[error("cannot {what}{}: {}", place(pointer), reason(*errno))]
+    #[error("cannot {what}{}: {}", place(pointer), sys::text(*errno))]
     System {
         /// The step and its object, as a verb phrase.
         what: String,
@@ -173,11 +173,4 @@ fn place(pointer: &str) -> String {
         pointer if pointer.starts_with('/') => format!(" (config.json {pointer})"),
         pointer => format!(" ({pointer})"),
     }
-}
-
-/// The text of an errno, in lower case as engines match it.
-fn reason(errno: Errno) -> String {
-    let text = std::io::Error::from(errno).to_string();
-    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
-    text.to_lowercase()
 }

@@ -1,7 +1,7 @@
 //! Hooks that run in the container's namespaces: `createContainer`, and `startContainer` with the rights of the program.
 
 use super::{Child, Next};
-use crate::hook::{self, Setting, Trouble};
+use crate::hook::{self, Setting, Tail, Trouble};
 use crate::plan::hooks::{Hook, Kind};
 use crate::plan::op::Op;
 use crate::wire::{HookText, Message};
@@ -48,7 +48,7 @@ impl<'a> Child<'a> {
             }
             Err(Trouble::Failed(end, tails)) => {
                 Message::Hook { step, end }.send(self.peer)?;
-                HookText::send(&tails, self.peer)?;
+                HookText::send(tails.each_ref().map(Tail::as_bytes), self.peer)?;
                 Ok(Next::Failed)
             }
         }

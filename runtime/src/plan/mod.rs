@@ -140,7 +140,8 @@ pub fn create(
         return Err(Error::new("/process", "must be there").into());
     };
     let cgroup = cgroups::plan(checked, host, options)?;
-    let intel_rdt = intel_rdt::plan_for(checked.spec.linux().as_ref(), &options.id, host)?;
+    let intel_rdt =
+        intel_rdt::plan_for(checked.spec.linux().as_ref(), &options.id, host.intel_rdt.as_ref())?;
     let mut builder = Builder::new(checked, process, host, options)?;
     builder.enter_namespaces()?;
     builder.configure_namespaces()?;

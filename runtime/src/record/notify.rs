@@ -6,10 +6,9 @@
 use super::{Record, Slot};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
-use crate::sd_notify;
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
-use rustix::net::SocketAddrUnix;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustix::process::umask;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -25,6 +24,14 @@ pub fn notify_directory(root: &Path, id: &ContainerId) -> Result<PathBuf> {
     let path = root.join(id.as_str()).join(DIRECTORY);
     std::path::absolute(&path)
         .map_err(|error| Error::io(format!("find `{}`", path.display()), &error))
+}
+
+/// A socket for messages of sd_notify(3).
+///
+/// # Errors
+/// When there can be no more fds.
+pub fn datagrams() -> std::result::Result<OwnedFd, Errno> {
+    socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
 }
 
 impl Slot {
@@ -65,7 +72,7 @@ impl Record {
         }
         let address = format!("/proc/self/fd/{}/{SOCKET}", self.directory.as_fd().as_raw_fd());
         let address = SocketAddrUnix::new(address)?;
-        let socket = sd_notify::datagrams()?;
+        let socket = datagrams()?;
         // For any user of the container. The mode of a socket is that of its inode before it is bound, within the umask (unix(7)).
         rustix::fs::fchmod(&socket, Mode::RWXU | Mode::RWXG | Mode::RWXO)?;
         let before = umask(Mode::empty());

@@ -101,7 +101,7 @@ impl Unpacker<'_> {
         // Ours may be an O_PATH fd, which cannot be read.
         let failed = |e: Errno| Error::file("read the directory", path, e);
         let dir = tree::open_child(dir, b".").map_err(failed)?;
-        for name in tree::list(&dir).map_err(failed)? {
+        for name in sys::directory::names(&dir).map_err(failed)? {
             self.remove_unwritten(dir.as_fd(), &name, &join(path, &name))?;
         }
         Ok(())

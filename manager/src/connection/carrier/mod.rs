@@ -11,7 +11,7 @@ use crate::container::{Dir, Record};
 use crate::error::{Error, Result};
 use crate::network::{Carrier, Mode, PortMapping, PortRequest, Protocol, Subnet, port};
 use crate::process::{self, Process};
-use crate::rootless::mapping::find_program;
+use crate::program::find_program;
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs;

@@ -1,6 +1,7 @@
 //! A new network's conflist, from what was asked for and what is there already: pure.
 
 use super::{About, Bridge, Definition, conflist, pools};
+use crate::boolean::boolean;
 use crate::clock::Timestamp;
 use crate::network::error::{Error, Result};
 use crate::network::host::HostFacts;
@@ -281,11 +282,10 @@ impl Draft {
     fn truth(&self, key: &str, default: bool) -> Result<bool> {
         match self.options.get(key).map(String::as_str) {
             None => Ok(default),
-            Some("true" | "1" | "t" | "T" | "TRUE" | "True" | "") => Ok(true),
-            Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
-            Some(other) => {
-                Err(self.refuse(format!("the option `{key}` is true or false, not `{other}`")))
-            }
+            Some("") => Ok(true),
+            Some(text) => boolean(text).map_err(|_| {
+                self.refuse(format!("the option `{key}` is true or false, not `{text}`"))
+            }),
         }
     }
 

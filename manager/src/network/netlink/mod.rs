@@ -52,7 +52,7 @@ impl std::error::Error for Error {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::error::reason(&self.source))?;
+        f.write_str(&bundle::reason::reason(&self.source))?;
         match &self.explanation {
             Some(text) => write!(f, " ({text})"),
             None => Ok(()),
