@@ -320,6 +320,16 @@ fn the_same_script_without_a_fault_passes_all_these_cases() {
 }
 
 #[test]
+fn a_runtime_that_prints_without_an_end_is_ended_and_told_of_in_few_words() {
+    let stand = Stand::new(".", "create|delete) exec yes");
+    let (output, report) = conform(&stand, &["hostname: a host name without"], &[]);
+    let _ = output.exits(1);
+    let seen = report["cases"][0]["results"][0]["seen"].as_str().expect("what was seen");
+    assert!(seen.contains("has printed more than"), "{}", &seen[..seen.len().min(1000)]);
+    assert!(seen.len() < 40_000, "{}", seen.len());
+}
+
+#[test]
 fn a_runtime_that_hangs_costs_its_time_and_leaves_nothing() {
     let stand = Stand::new(".", "start) sleep 9753");
     let start = Instant::now();

@@ -261,6 +261,7 @@ impl Trial {
         for id in self.ids.borrow().iter() {
             cgroups::destroy(id);
         }
+        self.runtime.forget_ids();
         self.place.sweep();
         if found.is_empty() {
             return Ok(());
