@@ -366,6 +366,7 @@ fn an_image_that_cannot_be_unpacked_leaves_nothing_behind() {
         stderr,
         "nbundle: layer entry `../escape` is refused: it lies outside of the root\n"
     );
+    assert!(!bench.path("l").exists(), "a layout is left of it");
 
     hostile("hole.tar", &|e| {
         (e.name, e.kind) = (b"h".to_vec(), Kind::HardLink(b"etc/shadow".to_vec()));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bundle::tarball::printable;
 use rustix::mount::{UnmountFlags, unmount};
 use sys::namespace::{self, Kinds};
 
@@ -46,13 +47,14 @@ impl Contender {
             return Err(failed(output.to_string()));
         }
         let version = output.stdout();
+        let version = printable(version.lines().next().unwrap_or_default().as_bytes());
         if version.trim().is_empty() {
             return Err(failed("`--version` prints nothing".to_owned()));
         }
         Ok(Self {
             name: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             program: program.to_owned(),
-            version: version.lines().next().unwrap_or_default().to_owned(),
+            version,
         })
     }
 
@@ -146,6 +148,10 @@ mod tests {
         std::fs::set_permissions(&hangs, PermissionsExt::from_mode(0o755)).expect("a mode");
         let why = Contender::probe_within(&hangs, Duration::from_millis(100));
         assert!(why.as_ref().is_err_and(|why| why.contains("still runs after")), "{why:?}");
+        std::fs::write(&hangs, "#!/bin/sh\nprintf 'odd \\033[2J 1.0\\nmore\\n'\n")
+            .expect("a script");
+        let odd = Contender::probe(&hangs).expect("a runtime");
+        assert_eq!((odd.version.as_str(), odd.product()), ("odd \\u{1b}[2J 1.0", "odd"));
         let why = Contender::probe(&find_tool("false").expect("false"));
         assert!(why.as_ref().is_err_and(|why| why.contains("exit status: 1")), "{why:?}");
     }

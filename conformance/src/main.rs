@@ -21,11 +21,14 @@ use commands::ResultFile;
 
 /// Compare OCI runtimes, and find what a test run left behind.
 #[derive(Parser)]
-#[command(name = "nconform", version)]
+#[command(name = "nconform", version, after_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXIT_STATUS: &str = "Exit status: 0 done, and nothing was found against a runtime that is judged; \
+1 something was, or a runtime could not be tried at all; 2 wrong command line, or the machine lacks something. A benchmark is judged by no figure.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -158,7 +161,8 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
     if let Some(file) = json {
         file.write(&commands::json(&report))?;
     }
-    Ok(ExitCode::SUCCESS)
+    // A bar does not decide it: most are on times, which the machine has a part in.
+    Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {

@@ -4,11 +4,13 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, BufWriter, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use bundle::{archive, image::Builder, layout::Layout, tarball::Timespec};
 use oci_spec::image::ConfigBuilder;
+use rustix::fs::{FlockOperation, flock};
 
 use super::{Failure, Outcome, print, warn};
 use crate::cli;
@@ -16,7 +18,7 @@ use crate::cli;
 /// A layout to build into.
 pub(super) struct Target {
     args: cli::Target,
-    layout: Layout,
+    layout: InUse,
     /// Removed with everything in it at the end.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -35,11 +37,11 @@ impl Target {
                 (temporary.path().join("layout"), Some(temporary))
             }
         };
-        Ok(Self { layout: Layout::create(path)?, args, _temporary: temporary })
+        Ok(Self { layout: InUse::open(&path)?, args, _temporary: temporary })
     }
 
     pub(super) fn builder(&self) -> Builder<'_> {
-        let builder = Builder::new(&self.layout).created(self.args.time.map(rfc3339));
+        let builder = Builder::new(&self.layout.layout).created(self.args.time.map(rfc3339));
         self.args.annotation.iter().fold(builder, |b, (key, value)| b.annotation(key, value))
     }
 
@@ -52,12 +54,56 @@ impl Target {
     pub(super) fn finish(&self, builder: Builder<'_>) -> Result<Outcome, Failure> {
         warn(builder.ignored(), 0);
         let image = builder.finish()?;
-        self.layout.tag(&self.args.tag, &image)?;
+        self.layout.layout.tag(&self.args.tag, &image)?;
         if let Some(archive) = &self.args.archive {
-            write_archive(&self.layout, archive)?;
+            write_archive(&self.layout.layout, archive)?;
         }
         print(image.digest())?;
         Ok(Outcome::Done)
+    }
+}
+
+/// A layout that this program writes to. One that was made for an image that then could not be made is taken away again when this is
+/// dropped, unless another nbundle is writing to it by then: each has a shared lock on the marker for as long.
+struct InUse {
+    layout: Layout,
+    marker: File,
+    /// Whether there was none, and whether there was no directory either.
+    made: bool,
+    made_directory: bool,
+}
+
+impl InUse {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let made_directory = !path.exists();
+        loop {
+            let made = !Layout::at(path).marker().exists();
+            let layout = Layout::create(path)?;
+            let Some(marker) = lock(&layout.marker())? else { continue };
+            return Ok(Self { layout, marker, made, made_directory });
+        }
+    }
+}
+
+/// A shared lock on a marker; none where whoever made it has just taken it away again.
+fn lock(marker: &Path) -> Result<Option<File>, Failure> {
+    let failed = |e: io::Error| Failure::file("lock", marker, &e);
+    let file = match File::open(marker) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(failed)?,
+    };
+    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared))
+        .map_err(|errno| failed(errno.into()))?;
+    let is_there = file.metadata().map_err(failed)?.nlink() > 0;
+    Ok(is_there.then_some(file))
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if self.made && flock(&self.marker, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // What has an image in it is not empty, and stays.
+            let _ = self.layout.remove_empty(self.made_directory);
+        }
     }
 }
 
@@ -150,6 +196,51 @@ fn rfc3339(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_layout_that_was_made_for_nothing_is_taken_away_again() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        drop(InUse::open(&path("new")).unwrap());
+        assert!(!path("new").exists());
+        // Somebody else's directory, and somebody else's layout.
+        fs::create_dir(path("own")).unwrap();
+        drop(InUse::open(&path("own")).unwrap());
+        assert_eq!(fs::read_dir(path("own")).unwrap().count(), 0);
+        Layout::create(path("there")).unwrap();
+        drop(InUse::open(&path("there")).unwrap());
+        Layout::open(path("there")).unwrap();
+        // One that others write to, or have written to.
+        let (first, second) =
+            (InUse::open(&path("two")).unwrap(), InUse::open(&path("two")).unwrap());
+        drop(first);
+        second.layout.put(&b"a blob"[..], None).unwrap();
+        drop(second);
+        Layout::open(path("two")).unwrap();
+        let filled = InUse::open(&path("filled")).unwrap();
+        filled.layout.put(&b"a blob"[..], None).unwrap();
+        drop(filled);
+        Layout::open(path("filled")).unwrap();
+    }
+
+    #[test]
+    fn who_fails_takes_nothing_away_from_others_that_begin_at_the_same_moment() {
+        for _ in 0..20 {
+            let place = tempfile::tempdir().unwrap();
+            let path = place.path().join("l");
+            let fails = || drop(InUse::open(&path).unwrap());
+            let works = || InUse::open(&path).unwrap().layout.put(&b"a blob"[..], None);
+            std::thread::scope(|scope| {
+                scope.spawn(fails);
+                let first = scope.spawn(works);
+                scope.spawn(fails);
+                let second = scope.spawn(works);
+                let stored = first.join().unwrap().unwrap();
+                assert_eq!(second.join().unwrap().unwrap(), stored);
+                assert!(Layout::open(&path).unwrap().has(&stored.0, stored.1));
+            });
+        }
+    }
 
     #[test]
     fn times_are_written_as_rfc_3339() {

@@ -24,7 +24,7 @@ use oci_spec::image::{
 use crate::{
     digest::{DiffId, HashWriter},
     layer::{self, Compression, Ignored, Limits, PackOptions},
-    layout::{self, Layout},
+    layout::{self, BlobWriter, Layout},
     reason::reason,
 };
 
@@ -60,6 +60,16 @@ pub fn put_layer<T>(
     compression: Compression,
     write: impl FnOnce(&mut dyn Write) -> Result<T, layer::Error>,
 ) -> Result<(Descriptor, DiffId, T), Error> {
+    let (writer, diff_id, answer) = write_layer(layout, compression, write)?;
+    Ok((name_layer(writer, compression)?, diff_id, answer))
+}
+
+/// The same without a name for the blob yet.
+fn write_layer<T>(
+    layout: &Layout,
+    compression: Compression,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, layer::Error>,
+) -> Result<(BlobWriter, DiffId, T), Error> {
     let writer = layout.writer(None)?;
     // Hashed on both sides of the compression: the diff id and the blob's digest in one pass.
     let encoder = compression.encoder(writer).map_err(Error::Compress)?;
@@ -68,27 +78,33 @@ pub fn put_layer<T>(
     let (buffered, diff_id, _) = plain.finish();
     let encoder = buffered.into_inner().map_err(|e| Error::Compress(e.into_error()))?;
     let writer = encoder.finish().map_err(Error::Compress)?;
+    Ok((writer, diff_id.into(), answer))
+}
+
+fn name_layer(writer: BlobWriter, compression: Compression) -> Result<Descriptor, Error> {
     let (digest, size) = writer.commit()?;
-    let descriptor = Descriptor::new(compression.media_type(), size, &digest);
-    Ok((descriptor, diff_id.into(), answer))
+    Ok(Descriptor::new(compression.media_type(), size, &digest))
 }
 
 /// Stores a tar archive, compressed or not, as a layer's blob: byte for byte, unless no layer may be compressed so, which gzip
-/// then takes the place of. It is read to its end and must be one.
+/// then takes the place of. It is read to its end and must be one, before the blob gets its name: nothing refers to one that is no
+/// layer, so that it would lie in the layout for good.
 pub fn import_layer(
     layout: &Layout,
     archive: impl Read + Send,
     limits: &Limits,
 ) -> Result<(Descriptor, DiffId), Error> {
-    let (head, archive) = layer::peek(archive).map_err(layer::Error::Stream)?;
-    let descriptor = if layer::fits_a_layer(&head) {
-        let (digest, size) = layout.put(archive, None)?;
-        Descriptor::new(Compression::sniff(&head).media_type(), size, &digest)
+    let (head, mut archive) = layer::peek(archive).map_err(layer::Error::Stream)?;
+    let (writer, compression) = if layer::fits_a_layer(&head) {
+        let mut writer = layout.writer(None)?;
+        writer.fill(&mut archive).map_err(|e| writer.failed(e))?;
+        (writer, Compression::sniff(&head))
     } else {
-        put_layer(layout, Compression::Gzip, |output| layer::decompress(archive, limits, output))?.0
+        let decompress = |output: &mut dyn Write| layer::decompress(archive, limits, output);
+        (write_layer(layout, Compression::Gzip, decompress)?.0, Compression::Gzip)
     };
-    let diff_id = layer::scan(layout.blob(&descriptor)?, limits, |_| {})?;
-    Ok((descriptor, diff_id))
+    let diff_id = layer::scan(writer.content()?, limits, |_| {})?;
+    Ok((name_layer(writer, compression)?, diff_id))
 }
 
 /// An image in the making.
@@ -233,5 +249,27 @@ impl<'l> Builder<'l> {
         let mut descriptor = self.layout.put_json(MediaType::ImageManifest, &manifest)?;
         descriptor.set_platform(Some(self.platform));
         Ok(descriptor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_layer_gets_no_name_in_the_layout() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::create(place.path().join("l")).unwrap();
+        let mut cut = Compression::Gzip.encoder(Vec::new()).unwrap();
+        cut.write_all(&[0; 1024]).unwrap();
+        let mut cut = cut.finish().unwrap();
+        cut.truncate(cut.len() - 4);
+        for text in [&[1; 5000][..], &cut] {
+            import_layer(&layout, text, &Limits::default()).unwrap_err();
+        }
+        let blobs = place.path().join("l/blobs/sha256");
+        assert_eq!(std::fs::read_dir(&blobs).unwrap().count(), 0);
+        import_layer(&layout, &[0; 1024][..], &Limits::default()).unwrap();
+        assert_eq!(std::fs::read_dir(&blobs).unwrap().count(), 1);
     }
 }

@@ -52,6 +52,17 @@ impl BlobWriter {
         Ok((digest, size))
     }
 
+    /// What was written so far, from its beginning.
+    pub(crate) fn content(&self) -> Result<File, Error> {
+        let own = PathBuf::from(self.own_path());
+        File::open(&own).map_err(|e| Error::file("read", &own, e))
+    }
+
+    /// Where the file is found whether it has a name or not.
+    fn own_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd())
+    }
+
     /// The digest of what was written, if it is what was expected.
     pub(crate) fn digest(&self) -> Result<Digest, Error> {
         let finished = self.check.finish().map_err(|mismatch| self.failed(mismatch.into()))?;
@@ -70,7 +81,7 @@ impl BlobWriter {
             self.temporary = None;
             return Ok(());
         }
-        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let own = self.own_path();
         for _ in 0..16 {
             match rustix::fs::linkat(CWD, &own, CWD, path, AtFlags::SYMLINK_FOLLOW) {
                 Err(Errno::EXIST) if is_there(path, expected) => return Ok(()),

@@ -12,6 +12,7 @@ mod index;
 use std::{
     fs,
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -79,15 +80,17 @@ impl Layout {
 
     /// Opens the layout at `path`, or makes an empty one in a directory that is empty or not there yet.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        let path = path.into();
-        if path.join(MARKER).exists() {
-            return Self::marked(path);
+        let layout = Self { path: path.into() };
+        let is_marked = || layout.marker().exists();
+        if is_marked() {
+            match Self::marked(layout.path.clone()) {
+                // Taken away again in this moment.
+                Err(_) if !is_marked() => {}
+                opened => return opened,
+            }
         }
-        fs::create_dir_all(&path).map_err(|e| Error::file("make", &path, e))?;
-        let layout = Self { path };
-        // Whoever makes it at the same moment ends first.
-        let _lock = layout.lock()?;
-        if layout.path.join(MARKER).exists() {
+        let _lock = layout.make_directory()?;
+        if is_marked() {
             return Self::marked(layout.path);
         }
         if fs::read_dir(&layout.path).is_ok_and(|mut dir| dir.any(|entry| !is_of_layout(&entry))) {
@@ -101,6 +104,41 @@ impl Layout {
         // Last: what is found half made is completed, not believed.
         index::replace(&layout.path, MARKER, VERSION.as_bytes())?;
         Ok(layout)
+    }
+
+    /// Makes the directory where it is not there, and keeps others out of it.
+    fn make_directory(&self) -> Result<fs::File, Error> {
+        loop {
+            fs::create_dir_all(&self.path).map_err(|e| Error::file("make", &self.path, e))?;
+            // Whoever makes a layout of it at the same moment, or takes that away again, ends first.
+            match self.lock() {
+                Err(_) if !self.path.exists() => {}
+                Ok(lock) if lock.metadata().is_ok_and(|there| there.nlink() == 0) => {}
+                locked => return locked,
+            }
+        }
+    }
+
+    /// Takes away what [`create`](Self::create) makes, where nothing was put into it; its directory as well where `whole` says so, and
+    /// nothing else is in that. Nobody else may be using the layout.
+    pub fn remove_empty(&self, whole: bool) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        self.remove_parts(whole).map_err(|e| Error::file("remove", &self.path, e))
+    }
+
+    fn remove_parts(&self, whole: bool) -> io::Result<()> {
+        let blobs = self.path.join("blobs");
+        // Fails where there is a blob, before anything else is taken away.
+        fs::remove_dir(blobs.join("sha256"))?;
+        fs::remove_dir(blobs)?;
+        fs::remove_file(self.path.join(index::INDEX))?;
+        fs::remove_file(self.marker())?;
+        if whole { fs::remove_dir(&self.path) } else { Ok(()) }
+    }
+
+    /// The file that makes its directory a layout.
+    pub fn marker(&self) -> PathBuf {
+        self.path.join(MARKER)
     }
 
     /// A layout that is looked for nowhere and made nowhere: for a place that is known to have none, whose blobs are all missing.

@@ -119,6 +119,18 @@ impl Report {
         self
     }
 
+    /// Whether nothing at all came of a runtime: the figures of the others say nothing of it.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.runtimes.iter().any(|entry| {
+            let cases = entry.cases.iter().map(|summary| summary.failure.is_some());
+            let filter = entry.filter.iter().map(|cost| cost.failure.is_some());
+            let ends: Vec<bool> = cases.chain(filter).collect();
+            // None where no case suits it.
+            !ends.is_empty() && ends.iter().all(|failed| *failed)
+        })
+    }
+
     /// The rows that any runtime has figures for, in the order in which they were measured.
     pub(super) fn rows(&self) -> impl Iterator<Item = &'static str> {
         let all = Case::ALL.into_iter().flat_map(Case::rows).copied();
@@ -324,6 +336,22 @@ pub(super) mod tests {
             );
         }
         report
+    }
+
+    #[test]
+    fn a_runtime_of_which_nothing_came_is_a_failure_and_a_missed_bar_is_none() {
+        let mut report = report_of(&[("nrun", 900_000), ("runc", 1)]).finish();
+        assert!(report.bars.iter().any(|bar| !bar.met));
+        assert!(!report.has_failed());
+        let failed = Some("no such container".to_owned());
+        for summary in &mut report.runtimes[1].cases {
+            summary.failure.clone_from(&failed);
+        }
+        assert!(!report.has_failed(), "it has a filter");
+        report.runtimes[1].filter = None;
+        assert!(report.has_failed());
+        report.runtimes[1].cases.clear();
+        assert!(!report.has_failed(), "nothing was asked of it");
     }
 
     #[test]

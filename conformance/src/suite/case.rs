@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::Facts;
 use super::trial::{Mode, Trial};
 use crate::contender::{Contender, Release};
+use crate::fixture::legible;
 
 /// How binding the clause is that a case comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -279,7 +280,8 @@ impl Finding {
         expected: impl Into<String>,
         seen: impl Into<String>,
     ) -> Self {
-        Self::Fail { fault, expected: expected.into(), seen: seen.into() }
+        // A runtime says what it likes.
+        Self::Fail { fault, expected: legible(&expected.into()), seen: legible(&seen.into()) }
     }
 
     /// What it comes to when something is left behind as well, which matters more than a wrong answer.
@@ -301,6 +303,14 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_runtime_says_is_shown_as_text_whatever_it_is() {
+        let Finding::Fail { seen, .. } = Finding::fail("a", "\u{1b}[2J".repeat(100_000)) else {
+            panic!("a failure is none");
+        };
+        assert!(seen.starts_with("\\u{1b}[2J") && seen.len() < 80_000, "{}", seen.len());
+    }
 
     #[test]
     fn a_known_failure_ends_with_the_last_release_that_has_it() {

@@ -144,6 +144,15 @@ impl Trial {
         self.probe(bundle, &[])
     }
 
+    /// The same where the caller is another one than this process: a shell that does what `script` says first.
+    pub(super) fn observe_after(&self, script: &str, bundle: BundleDir) -> Result<Value, Finding> {
+        let (bundle, id) = (bundle.args(probe_command(&[])), self.new_id());
+        self.note(&bundle);
+        let words = [OsStr::new("run"), OsStr::new("--bundle"), bundle.path().as_os_str()];
+        let call = self.runtime.call_after(script, words).args([&id]);
+        report_of(&succeeded(self.finish_call(call)?)?)
+    }
+
     /// The same with arguments for the probe.
     pub(super) fn observe_with(&self, bundle: BundleDir, words: &[&str]) -> Result<Value, Finding> {
         self.probe(bundle, words)
@@ -252,6 +261,7 @@ impl Trial {
         for id in self.ids.borrow().iter() {
             cgroups::destroy(id);
         }
+        self.runtime.forget_ids();
         self.place.sweep();
         if found.is_empty() {
             return Ok(());

@@ -83,7 +83,9 @@ pub(super) const SYSCTL: Topic = Topic {
     cases: &[
         must("a parameter of the network is set in the container alone", |t| {
             let own = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
-            let other = if own.trim() == "1" { "0" } else { "1" };
+            // A new namespace begins with the machine's value, which need not be the caller's.
+            let first = t.shell(t.bundle(), "cat /proc/sys/net/ipv4/ip_forward")?;
+            let other = if first == "1" { "0" } else { "1" };
             let bundle = t.bundle().set("/linux/sysctl", json!({"net.ipv4.ip_forward": other}));
             let seen = t.shell(bundle, "cat /proc/sys/net/ipv4/ip_forward")?;
             same("the value", other, seen.as_str())?;

@@ -89,9 +89,9 @@ pub(super) const SCHEDULING: Topic = Topic {
         .rootless()
         .known(&[old_runc("knows no scheduler"), crun("knows no scheduler")]),
         must("without a scheduler policy and nice value are the caller's", |t| {
-            let seen = t.observe(t.bundle())?;
+            let seen = t.observe_after("set -- nice -n 3 \"$@\"", t.bundle())?;
             has(&seen, "/policy", 0)?;
-            has(&seen, "/nice", own_nice())
+            has(&seen, "/nice", (own_nice() + 3).min(19))
         })
         .rootless(),
         must("the priority of I/O is the configured one", |t| {
@@ -150,7 +150,7 @@ fn chrt(live: &Live) -> Result<String, Finding> {
     Ok(Capture::of("chrt").args(["--pid", &pid]).run().stdout())
 }
 
-/// The nice value of the caller.
+/// The nice value of this process.
 fn own_nice() -> i64 {
     let text = fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
     let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
