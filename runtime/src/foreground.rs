@@ -9,12 +9,13 @@ mod output;
 mod terminal;
 
 use crate::error::{Error, Result};
+use crate::interrupt::ENDING;
 use crate::log;
 use crate::sd_notify::{Notify, Relay};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use sys::signals::{self, Mask, SignalFd};
 use terminal::Terminal;
 
@@ -23,52 +24,6 @@ const SIGCHLD: i32 = 17;
 const SIGCONT: i32 = 18;
 const SIGURG: i32 = 23;
 const SIGWINCH: i32 = 28;
-
-/// By which a user or a supervisor asks a program to end.
-const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
-
-/// By which whoever runs a container in the foreground is told to end before there is a program to pass that on to. Nothing but the one
-/// signal that is told of is taken away from the program.
-#[derive(Debug)]
-pub struct Interrupt(SignalFd);
-
-impl Interrupt {
-    /// Of a [`Foreground`] that is prepared, which has blocked the signals.
-    ///
-    /// # Errors
-    /// When the fd cannot be made.
-    pub fn new() -> Result<Interrupt> {
-        SignalFd::new(&Mask::of(&ENDING))
-            .map(Interrupt)
-            .map_err(|errno| Error::system("prepare for signals while hooks run", errno))
-    }
-
-    /// Takes the signal, if there was one: whoever runs container `id` was told to end.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`].
-    pub fn refuse(&self, id: &str) -> Result<()> {
-        match self.0.read() {
-            Ok(Some(received)) => {
-                Err(Error::Interrupted { id: id.to_owned(), signal: received.signal })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether there was one, which is left for the program.
-    pub fn is_there(&self) -> bool {
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&at_once)) == Ok(1)
-    }
-}
-
-impl AsFd for Interrupt {
-    /// Readable when there was one.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
 
 /// Ready for a process in the foreground.
 #[derive(Debug)]

@@ -5,8 +5,8 @@
 //! of, and the next one runs (runtime-spec, runtime.md "Lifecycle").
 
 use crate::error::{Error, Result};
-use crate::foreground::Interrupt;
 use crate::hook::{self, EndedBy, Setting, Trouble};
+use crate::interrupt::Interrupt;
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::hooks::{self as planner, Hook, Kind, Subject};

@@ -5,8 +5,8 @@
 
 use crate::error::{Error, Result};
 use crate::failure::Failure;
-use crate::foreground::Interrupt;
 use crate::hooks;
+use crate::interrupt::Interrupt;
 use crate::notify::{Agent, Sender};
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Op, Step};
@@ -111,7 +111,9 @@ impl Launch<'_> {
             let word = PollFd::from_borrowed_fd(socket, PollFlags::IN);
             let mut fds = [word, PollFd::new(interrupt, PollFlags::IN)];
             match poll(&mut fds, None) {
-                Ok(_) if fds[0].revents().is_empty() => interrupt.refuse(&self.saved.id)?,
+                Ok(_) if fds[0].revents().is_empty() => {
+                    refuse_interrupted(interrupt, &self.saved.id)?
+                }
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(lost(errno)),
@@ -136,6 +138,17 @@ impl Launch<'_> {
             Some(agent) => agent.hand_over(sender, fd, self.saved, self.status),
             None => Err(lost(Errno::PROTO)),
         }
+    }
+}
+
+/// Fails when we were told to end, with container `id` in the making.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn refuse_interrupted(interrupt: &Interrupt, id: &str) -> Result<()> {
+    match interrupt.signal() {
+        None => Ok(()),
+        Some(signal) => Err(Error::Interrupted { id: id.to_owned(), signal }),
     }
 }
 

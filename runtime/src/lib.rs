@@ -28,6 +28,7 @@ pub mod host;
 pub mod id;
 mod id_maps;
 pub mod intel_rdt;
+pub mod interrupt;
 pub mod kill;
 pub mod launch;
 pub mod list;

@@ -8,10 +8,10 @@ use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::foreground::Interrupt;
 use crate::hook::EndedBy;
 use crate::hooks;
 use crate::id_maps;
+use crate::interrupt::Interrupt;
 use crate::kill;
 use crate::launch::{self, Launch, failure, lost, step_failure};
 use crate::log;
@@ -88,7 +88,8 @@ impl Init {
 
     /// Fails when we were told to end.
     fn refuse_interrupted(&self, plan: &Plan) -> Result<()> {
-        self.interrupt.as_ref().map_or(Ok(()), |interrupt| interrupt.refuse(&plan.id))
+        let refuse = |interrupt| launch::refuse_interrupted(interrupt, &plan.id);
+        self.interrupt.as_ref().map_or(Ok(()), refuse)
     }
 
     /// Runs the hooks that are the parent's. Why nobody wants the container any more is worth more than how its hook ended then.

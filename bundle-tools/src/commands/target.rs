@@ -196,6 +196,7 @@ fn rfc3339(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bundle::digest::Expected;
 
     #[test]
     fn a_layout_that_was_made_for_nothing_is_taken_away_again() {
@@ -237,7 +238,8 @@ mod tests {
                 let second = scope.spawn(works);
                 let stored = first.join().unwrap().unwrap();
                 assert_eq!(second.join().unwrap().unwrap(), stored);
-                assert!(Layout::open(&path).unwrap().has(&stored.0, stored.1));
+                let expected = Expected { digest: stored.0, size: Some(stored.1) };
+                assert!(Layout::open(&path).unwrap().has(&expected));
             });
         }
     }

@@ -224,11 +224,16 @@ impl Volumes {
     /// Sees to it that what is mounted in a volume is not emptied with it: what the driver has mounted is unmounted, where a container could
     /// not be made and we are in its mount namespace; anything else is somebody's.
     fn leave_mounts(&self, name: &VolumeName) -> Result<()> {
-        let path = self.root.join(name.as_str());
-        let Ok(path) = fs::canonicalize(path) else { return Ok(()) };
         if let Ok(volume) = self.find(name.as_str()) {
             mount::unmount_data(self, &volume)?;
         }
+        let data = self.data(name);
+        let is_empty = || fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_none());
+        // Nothing can be mounted in there, and the table of mounts is as long as the host has some.
+        if is_empty() && !mounted::is_mounted(&data)? {
+            return Ok(());
+        }
+        let Ok(path) = fs::canonicalize(self.root.join(name.as_str())) else { return Ok(()) };
         match mounted::below(&mounted::table()?, &path) {
             Some(mounted) => {
                 let mounted = mounted.display();
