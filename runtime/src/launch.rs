@@ -112,7 +112,7 @@ impl Launch<'_> {
             let mut fds = [word, PollFd::new(interrupt, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) if fds[0].revents().is_empty() => {
-                    refuse_interrupted(interrupt, &self.saved.id)?
+                    refuse_interrupted(interrupt, &self.saved.id)?;
                 }
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
