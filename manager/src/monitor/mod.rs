@@ -396,14 +396,14 @@ impl<'a> Monitor<'a> {
     /// The runtime refused to start it again.
     fn failed_again(&self, error: &Error) -> Ended {
         let mut state = self.dir.state().unwrap_or_else(|_| State::created());
-        let error_text = error.to_string();
-        state.error = Some(error_text.clone());
+        let said = Some(error.to_string());
+        state.error.clone_from(&said);
         let _ = self.dir.set_state(&state);
         Ended {
             code: error.exit_code(),
             ran: Duration::ZERO,
             clients: Vec::new(),
-            log_failed: Some(error_text),
+            log_failed: said,
         }
     }
 

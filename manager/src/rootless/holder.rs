@@ -2,6 +2,7 @@
 //! where that was killed, its init.
 
 use crate::container::{Containers, Dir, State};
+use crate::error::Error;
 use crate::process::Process;
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -11,12 +12,12 @@ use sys::namespace::parent;
 /// What can be joined by what the containers' states say, one after the other: of one that is being killed there is a process still,
 /// but no namespace any more.
 pub(super) fn candidates(containers: &Path) -> impl Iterator<Item = OwnedFd> {
-    let containers = Containers::open(containers).ok();
-    let ids = containers.as_ref().and_then(|containers| containers.ids().ok()).unwrap_or_default();
-    let dirs = containers
-        .into_iter()
-        .flat_map(move |containers| ids.iter().map(|id| containers.dir(id)).collect::<Vec<_>>());
-    dirs.flat_map(|dir| {
+    let dirs = || {
+        let containers = Containers::open(containers)?;
+        Ok::<_, Error>(containers.ids()?.iter().map(|id| containers.dir(id)).collect())
+    };
+    let dirs: Vec<Dir> = dirs().unwrap_or_default();
+    dirs.into_iter().flat_map(|dir| {
         let state = dir.recorded_state().ok();
         let monitor = state.as_ref().and_then(|state| dir.monitor(state)).map(OwnedFd::from);
         let init = move || state.and_then(|state| init(&dir, &state));
