@@ -21,7 +21,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use sys::signals::SignalFd;
 
-/// So long after something was done the program's pages are given back: what runs for a moment only pays nothing.
+/// So long after it was woken the program's pages are given back: what runs for a moment only pays nothing.
 const UNTIL_TRIM: Duration = Duration::from_secs(1);
 
 /// So long after the init has ended a client may take to make room; who has not done so is let go. The log has it all.
@@ -78,7 +78,7 @@ pub struct Pump<'a> {
     begun: Instant,
     /// Until then nobody is let in: there are no descriptors to be had, and whoever waits to be let in goes on waiting.
     deaf: Option<Instant>,
-    /// When the pages that were used for more than moving bytes are given back.
+    /// When the program's pages are given back.
     trim: Option<Instant>,
     buffer: Vec<u8>,
     message: Vec<u8>,
@@ -188,25 +188,20 @@ impl<'a> Pump<'a> {
 
     /// One turn of the loop: wait until something can be done, do it.
     fn turn(&mut self, sources: &mut [&mut dyn Watched]) -> Result<(), Errno> {
-        let ready = self.wait(sources)?;
-        if ready.further.iter().any(Option::is_some) {
-            self.trim_later();
-        }
+        let trim = self.trim.take_if(|due| *due <= Instant::now()).is_some();
+        let ready = self.wait(sources, trim)?;
+        // Whatever has woken it, the turn reads in pages of the program, and more than the next wait needs.
+        self.trim.get_or_insert_with(|| Instant::now() + UNTIL_TRIM);
         take_turns(sources, ready.further);
         let now = Instant::now();
         self.log.turn(now);
         self.deaf.take_if(|until| *until <= now);
-        if self.trim.take_if(|due| *due <= now).is_some() {
-            // What cannot be given back stays: nothing depends on it.
-            let _ = sys::memory::release_program();
-        }
         for source in ready.own {
             match source {
                 Source::Signals => self.forward_signals(),
                 Source::Listener => self.accept(),
                 Source::Client(at) => self.serve(at),
                 Source::Output(at) => {
-                    self.trim_later();
                     let length = if self.log.is_behind() { PIECE } else { CHUNK };
                     if self.read_output(at, length) == Reading::End {
                         self.ends.outputs.remove(at);
@@ -221,7 +216,8 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn wait(&self, further: &[&mut dyn Watched]) -> Result<Ready, Errno> {
+    /// Waits until something is ready or due. `trim` gives the program's pages back before that.
+    fn wait(&self, further: &[&mut dyn Watched], trim: bool) -> Result<Ready, Errno> {
         let mut sources = vec![Source::Signals];
         let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
         if self.deaf.is_none() {
@@ -257,6 +253,9 @@ impl<'a> Pump<'a> {
         }
         let places = Places::of(further, &mut fds);
         let timeout = patience(further, self.due());
+        if trim {
+            release();
+        }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -286,13 +285,7 @@ impl<'a> Pump<'a> {
         let _ = sys::signals::send(self.pidfd.as_fd(), number);
     }
 
-    /// Something was done, for which pages of the program were read in.
-    fn trim_later(&mut self) {
-        self.trim.get_or_insert_with(|| Instant::now() + UNTIL_TRIM);
-    }
-
     fn accept(&mut self) {
-        self.trim_later();
         Event::Started.encode(&mut self.message);
         match accept_with(self.listener, SocketFlags::CLOEXEC) {
             Ok(socket) if wire::put(socket.as_fd(), &self.message, false) == Ok(true) => {
@@ -557,6 +550,9 @@ pub fn idle(
         return Ok(Idle::Due);
     }
     let timeout = patience(&sources, log.due().into_iter().chain([deadline]).min());
+    if left > UNTIL_TRIM {
+        release();
+    }
     match poll(&mut fds, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno),
@@ -572,6 +568,13 @@ pub fn idle(
         }
     }
     Ok(idle)
+}
+
+/// Gives the program's pages back. It comes right before a wait, so that what sleeps has next to none of them, however large the
+/// loop's code is.
+fn release() {
+    // What cannot be given back stays: nothing depends on it.
+    let _ = sys::memory::release_program();
 }
 
 fn readable(socket: BorrowedFd<'_>) -> bool {
