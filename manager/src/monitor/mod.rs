@@ -292,6 +292,8 @@ impl<'a> Monitor<'a> {
     /// began once more.
     fn live(&mut self, post: &mut Post) -> Result<Option<Ended>> {
         let rested = (self.restarts > 0).then(|| self.last_state());
+        // What `update` changes meanwhile would be written down, and not hold.
+        let changes = self.dir.lock_changes()?;
         let (pid, ends) = self.create()?;
         let id = &self.record.id;
         let (init, pidfd) = adopt(pid)?;
@@ -303,6 +305,7 @@ impl<'a> Monitor<'a> {
         state.started = Some(Timestamp::now());
         state.supervised.restart_count = self.restarts;
         self.dir.set_state(&state)?;
+        drop(changes);
         // Whoever sets the mark looks at the state after that. Either he finds that it runs, and has it ended, or he is seen here: what
         // he has sent us for having found it at rest nobody reads.
         if let Some(rested) = rested.filter(|_| self.dir.has(Mark::Stopped)) {
