@@ -7,6 +7,7 @@
 
 use super::log::Log;
 use super::stdio::{Ends, Reading};
+use crate::error::Error;
 use crate::source::UNTIL_LISTENING;
 use crate::source::{Places, Source as Watched, patience, take_turns};
 use crate::stream::Stream;
@@ -92,8 +93,20 @@ pub struct Ended {
     pub ran: Duration,
     /// Those who are still attached, to be told.
     pub clients: Vec<OwnedFd>,
+    /// Why the runtime has not started it, if it has not.
+    pub failure: Option<String>,
     /// Why the log is not complete, if it is not.
     pub log_failed: Option<String>,
+}
+
+impl Ended {
+    /// All that went wrong, cleaning up included: none of it hides another.
+    #[must_use]
+    pub fn faults(&self, left: Option<&Error>) -> Option<String> {
+        let own = [&self.failure, &self.log_failed].into_iter().flatten().cloned();
+        let all: Vec<String> = own.chain(left.map(ToString::to_string)).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
 }
 
 /// What a pump is made of.
@@ -183,7 +196,7 @@ impl<'a> Pump<'a> {
         self.drain()?;
         let log_failed = self.log.end_life();
         let clients = self.clients.into_iter().map(|client| client.socket).collect();
-        Ok(Ended { code: code.unwrap_or(255), ran, clients, log_failed })
+        Ok(Ended { code: code.unwrap_or(255), ran, clients, failure: None, log_failed })
     }
 
     /// One turn of the loop: wait until something can be done, do it.
@@ -305,7 +318,7 @@ impl<'a> Pump<'a> {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let socket = self.clients[at].socket.as_fd();
-        if readable(socket) {
+        if is_readable(socket) {
             match wire::get(socket, &mut buffer).and_then(Request::decode) {
                 Some(Request::Mute) => self.clients[at].mute(),
                 Some(Request::Stdin(bytes)) => self.take_stdin(at, bytes),
@@ -577,7 +590,8 @@ fn release() {
     let _ = sys::memory::release_program();
 }
 
-fn readable(socket: BorrowedFd<'_>) -> bool {
+/// Whether something is to be read now. A pidfd is, as soon as its process has ended.
+pub(super) fn is_readable(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
