@@ -31,6 +31,7 @@ use crate::{
 };
 use ::bundle::digest::ChainId;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// A container that is there, locked by us, and that nothing runs in.
@@ -222,23 +223,25 @@ impl Draft<'_> {
     fn create(&self, record: Record, random: bool) -> Result<Option<Created>> {
         // Until the record is there, which keeps it from then on.
         let Some(held) = self.store.hold(&self.image)? else { return Ok(None) };
-        let (record, dir, guard) = self.reserve(record, random)?;
+        let (record, dir, guard, changes) = self.reserve(record, random)?;
         drop(held);
         event::emit_container(self.settings, &record, "create", &[]);
-        match self.prepare(&record, &dir) {
+        let prepared = self.prepare(&record, &dir);
+        drop(changes);
+        match prepared {
             Ok(()) => Ok(Some(Created { record, dir, guard })),
             Err(error) => Err(undo(self.settings, self.containers, &record, &dir).after(error)),
         }
     }
 
     /// Reserves the container's place, name and ids; a random name that is taken is drawn again.
-    fn reserve(&self, mut record: Record, random: bool) -> Result<(Record, Dir, Guard)> {
+    fn reserve(&self, mut record: Record, random: bool) -> Result<(Record, Dir, Guard, OwnedFd)> {
         loop {
             let complete = |record: &mut Record| {
                 user_namespace::choose_free(self.settings, self.containers, record)
             };
             match self.containers.reserve_with(&mut record, complete) {
-                Ok((dir, guard)) => return Ok((record, dir, guard)),
+                Ok((dir, guard, changes)) => return Ok((record, dir, guard, changes)),
                 Err(Error::NameTaken { .. }) if random => record.name = record.name.varied(),
                 Err(error) => return Err(error),
             }

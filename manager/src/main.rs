@@ -15,6 +15,7 @@ use sys::heap::LongHeap;
 
 mod dispatch;
 mod said;
+mod stack;
 
 /// musl's own allocator asks the kernel for every few pages and gives them back at once: 170 of the 460 system calls
 /// with which `run` begins. This one asks for 64 KiB at a time. `run` allocates some five thousand times before it waits, on one thread.
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
     }
     if name == pause::ARGV0 {
         return pause::main(args);
+    }
+    if let Err(fault) = stack::make_room() {
+        said::error(&fault, Some("raise the hard limit where it is set: `ulimit -H -s` shows it"));
+        return ExitCode::from(125);
     }
     match Cli::parse_line(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(cli) => run(&cli.shortened()),

@@ -36,10 +36,20 @@ impl Cli {
     pub fn parse_line(line: &[OsString]) -> Result<Self, clap::Error> {
         let line = &*without_empty_options(line);
         let alone = |hot| with_values(definition(hot)).try_get_matches_from(line).ok();
-        let mut matches = match hot(line).and_then(alone) {
-            Some(matches) => matches,
-            None => with_values(Self::command()).try_get_matches_from(line)?,
-        };
+        match hot(line).and_then(alone) {
+            Some(mut matches) => Self::from_arg_matches_mut(&mut matches),
+            None => Self::parse_by(&mut Self::whole(), line),
+        }
+    }
+
+    /// All commands, as they are parsed.
+    pub(super) fn whole() -> Command {
+        with_values(Self::command())
+    }
+
+    /// Parses a line by [`Self::whole`].
+    pub(super) fn parse_by(whole: &mut Command, line: &[OsString]) -> Result<Self, clap::Error> {
+        let mut matches = whole.try_get_matches_from_mut(&*without_empty_options(line))?;
         Self::from_arg_matches_mut(&mut matches)
     }
 }

@@ -43,8 +43,13 @@ pub fn complain(mut root: Command, error: &clap::Error, words: &[String]) -> Com
         return asked_for(error.render().to_string());
     }
     root.build();
-    let path = addressed(&root, words);
-    let command = path.last().copied().unwrap_or(&root);
+    complain_by(&root, error, words)
+}
+
+/// The same with a definition that is built.
+fn complain_by(root: &Command, error: &clap::Error, words: &[String]) -> Complaint {
+    let path = addressed(root, words);
+    let command = path.last().copied().unwrap_or(root);
     let place = Place { command, name: full_name(&path) };
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -57,9 +62,9 @@ pub fn complain(mut root: Command, error: &clap::Error, words: &[String]) -> Com
         | ErrorKind::MissingSubcommand
             if path.is_empty() =>
         {
-            asked_for(overview::overview(&root))
+            asked_for(overview::overview(root))
         }
-        ErrorKind::DisplayHelp => asked_for(help(&root, &path, words)),
+        ErrorKind::DisplayHelp => asked_for(help(root, &path, words)),
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             asked_for(command.clone().render_help().to_string())
         }
@@ -436,6 +441,10 @@ mod tests {
         });
         let words =
             ["digit found", "is not in", "address syntax", "number too", "out of range", "float"];
+        // Made once: each of thousands of lines would take its own else.
+        let (mut whole, mut root) = (Cli::whole(), Cli::command());
+        whole.build();
+        root.build();
         for (path, flag) in all {
             for value in ["x", "-1", "1.5", "1:x", "/dev/a:x", "99999999999999999999", ""] {
                 let line = [&["nman"], &*path.split(' ').collect::<Vec<_>>()].concat();
@@ -444,8 +453,8 @@ mod tests {
                     .chain([&*format!("{flag}={value}"), "x"])
                     .map(Into::into)
                     .collect();
-                let Err(error) = Cli::parse_line(&line) else { continue };
-                let text = complain(Cli::command(), &error, &[]).text;
+                let Err(error) = Cli::parse_by(&mut whole, &line) else { continue };
+                let text = complain_by(&root, &error, &[]).text;
                 assert!(
                     !words.iter().any(|word| text.contains(word)),
                     "{path} {flag}={value}: {text}"

@@ -74,12 +74,12 @@ impl Containers {
     }
 
     /// Puts a new container in place, under its name, locked. First `complete` gives its record what no other container has: the
-    /// records of all others are there, and nobody else makes one meanwhile.
+    /// records of all others are there, and nobody else makes one meanwhile. The last is the lock of [`Dir::lock_changes`].
     pub fn reserve_with(
         &self,
         record: &mut Record,
         complete: impl FnOnce(&mut Record) -> Result<()>,
-    ) -> Result<(Dir, Guard)> {
+    ) -> Result<(Dir, Guard, OwnedFd)> {
         let hidden = self.hidden(&record.id);
         // Before there is anything to sweep: a directory whose lock nobody has yet looks like a killed process's.
         let _all = self.lock_all()?;
@@ -96,11 +96,11 @@ impl Containers {
     /// The same of a record that is complete.
     #[cfg(test)]
     pub(crate) fn reserve(&self, record: &Record) -> Result<(Dir, Guard)> {
-        self.reserve_with(&mut record.clone(), |_| Ok(()))
+        self.reserve_with(&mut record.clone(), |_| Ok(())).map(|(dir, guard, _)| (dir, guard))
     }
 
-    fn place(&self, record: &Record, hidden: &Dir) -> Result<(Dir, Guard)> {
-        let guard = hidden.lock()?;
+    fn place(&self, record: &Record, hidden: &Dir) -> Result<(Dir, Guard, OwnedFd)> {
+        let (guard, changes) = (hidden.lock()?, hidden.lock_changes()?);
         hidden.write_record(record)?;
         hidden.set_state(&State::created())?;
         unfinished::sweep(self, &record.id);
@@ -108,7 +108,7 @@ impl Containers {
         unfinished::note(self, &record.id)?;
         let dir = self.dir(&record.id);
         fs::rename(&hidden.path, &dir.path).map_err(Error::io("make", &dir.path))?;
-        Ok((dir, guard))
+        Ok((dir, guard, changes))
     }
 
     fn lock_all(&self) -> Result<OwnedFd> {

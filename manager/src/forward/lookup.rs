@@ -1,6 +1,6 @@
 //! Where the name of a collector leads to. It is looked up before the container is started. If that has failed, and the container is started
-//! all the same, or if nobody is there any more, it is looked up again on a thread of its own: a name server that does not answer keeps the C
-//! library for as long as it likes, and nothing else of the container.
+//! all the same, or if nobody is there any more, it is looked up again. A thread of its own does so: a name server that does not answer keeps
+//! the C library for as long as it likes, and nothing else of the container.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -28,12 +28,6 @@ impl Lookup {
         &self.places
     }
 
-    /// Looks `HOST:PORT` up, however long that takes.
-    pub(super) fn wait(&mut self, place: &str) -> io::Result<()> {
-        self.places = look_up(place)?;
-        Ok(())
-    }
-
     /// Nobody was there: the name is to be looked up again, as it may lead elsewhere by now.
     pub(super) fn doubt(&mut self) {
         self.is_doubted = true;
@@ -45,6 +39,10 @@ impl Lookup {
         let is_known = !self.places.is_empty();
         // An address leads nowhere else.
         if is_known && (!self.is_doubted || place.parse::<SocketAddr>().is_ok()) {
+            return Ok(true);
+        }
+        if let Ok(address) = place.parse() {
+            self.places = vec![address];
             return Ok(true);
         }
         let asked = match self.asked.take() {
@@ -87,7 +85,7 @@ mod tests {
     fn a_doubted_name_is_looked_up_again_and_not_forgotten_for_want_of_an_answer() {
         let later = || Instant::now() + Duration::from_secs(60);
         let mut lookup = Lookup::default();
-        lookup.wait("localhost:7").unwrap();
+        assert!(lookup.ask("localhost:7", later()).unwrap());
         assert!(lookup.ask("localhost:9", later()).unwrap());
         assert!(lookup.places().iter().all(|place| place.port() == 7));
         lookup.doubt();

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// So long is waited for a connection before a container is started.
 const FOR_FIRST: Duration = Duration::from_secs(5);
+/// So long is waited for an answer of a name server before that, where the container is not started without one.
+const FOR_NAME: Duration = Duration::from_secs(10);
 /// So long is waited for a connection while a container runs: everything else of it waits meanwhile.
 const FOR_CONNECTION: Duration = Duration::from_secs(1);
 /// So long is waited for a message to be taken.
@@ -281,7 +283,11 @@ impl Socket {
     fn connect_first(&mut self) -> Result<Connection, Failed> {
         if let Some(place) = self.address.place() {
             let failed = |reason| Failed { what: format!("look up {}", self.address), reason };
-            self.lookup.wait(place).map_err(failed)?;
+            let patience = if self.manner.is_required { FOR_NAME } else { FOR_CONNECTION };
+            if !self.lookup.ask(place, Instant::now() + patience).map_err(failed)? {
+                let reason = format!("no name server has answered within {} s", patience.as_secs());
+                return Err(failed(io::Error::new(io::ErrorKind::TimedOut, reason)));
+            }
         }
         self.connect(Instant::now() + FOR_FIRST)
     }

@@ -224,7 +224,7 @@ impl<'a> Monitor<'a> {
                 Err(error @ Error::WrongState { .. }) => self.failed_again(&error),
                 Err(error) => {
                     let mut ended = self.failed_again(&error);
-                    ended.log_failed = post.leave().map(|fault| format!("{error}; {fault}"));
+                    ended.log_failed = post.leave();
                     return self.conclude(ended);
                 }
             };
@@ -292,8 +292,9 @@ impl<'a> Monitor<'a> {
     /// began once more.
     fn live(&mut self, post: &mut Post) -> Result<Option<Ended>> {
         let rested = (self.restarts > 0).then(|| self.last_state());
+        // What `update` changes meanwhile would be written down, and not hold.
+        let changes = self.dir.lock_changes()?;
         let (pid, ends) = self.create()?;
-        let id = &self.record.id;
         let (init, pidfd) = adopt(pid)?;
         let mut state = State::created();
         state.pid = Some(pid);
@@ -303,6 +304,7 @@ impl<'a> Monitor<'a> {
         state.started = Some(Timestamp::now());
         state.supervised.restart_count = self.restarts;
         self.dir.set_state(&state)?;
+        drop(changes);
         // Whoever sets the mark looks at the state after that. Either he finds that it runs, and has it ended, or he is seen here: what
         // he has sent us for having found it at rest nobody reads.
         if let Some(rested) = rested.filter(|_| self.dir.has(Mark::Stopped)) {
@@ -314,11 +316,9 @@ impl<'a> Monitor<'a> {
         // Whoever hears that it runs is not to find what was found out in its last life.
         let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime);
         let begun = Instant::now();
-        self.runtime.start(id)?;
+        self.begin(&pidfd)?;
         // It has run: whatever fails from here on, its layer and its volumes are somebody's.
         self.first = false;
-        let _ = self.containers.finished(id);
-        crate::event::emit_container(self.settings, &self.record, "start", &[]);
         let Post { signals, listener, log, sources } = post;
         log.begin_life();
         let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log, begun });
@@ -335,6 +335,19 @@ impl<'a> Monitor<'a> {
             prober.finish();
         }
         Ok(Some(ended))
+    }
+
+    /// Has the container's program started.
+    fn begin(&self, pidfd: &OwnedFd) -> Result<()> {
+        let started = self.runtime.start(&self.record.id);
+        // Whoever stops it may come before its program: it has ended as he wanted then, and with what is found out as ever.
+        let is_stopped = self.dir.has(Mark::Stopped) && pump::is_readable(pidfd.as_fd());
+        if !is_stopped {
+            started?;
+        }
+        let _ = self.containers.finished(&self.record.id);
+        crate::event::emit_container(self.settings, &self.record, "start", &[]);
+        Ok(())
     }
 
     fn create(&mut self) -> Result<(i32, Ends)> {
@@ -375,7 +388,7 @@ impl<'a> Monitor<'a> {
         self.restarts += 1;
         let mut state = self.ended_state(&ended, Status::Restarting);
         set_monitor(&mut state);
-        state.error = cleaned.err().map(|error| error.to_string()).or(ended.log_failed.clone());
+        state.error = ended.faults(cleaned.err().as_ref());
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         tell(&ended.clients, &Event::Restarting(ended.code));
@@ -396,14 +409,15 @@ impl<'a> Monitor<'a> {
     /// The runtime refused to start it again.
     fn failed_again(&self, error: &Error) -> Ended {
         let mut state = self.dir.state().unwrap_or_else(|_| State::created());
-        let said = Some(error.to_string());
-        state.error.clone_from(&said);
+        let failure = Some(error.to_string());
+        state.error.clone_from(&failure);
         let _ = self.dir.set_state(&state);
         Ended {
             code: error.exit_code(),
             ran: Duration::ZERO,
             clients: Vec::new(),
-            log_failed: said,
+            failure,
+            log_failed: None,
         }
     }
 
@@ -435,8 +449,7 @@ impl<'a> Monitor<'a> {
     fn conclude(self, mut ended: Ended) -> ExitCode {
         let errors = self.clean_up();
         let mut state = self.ended_state(&ended, Status::Exited);
-        let error = errors.first().map(ToString::to_string).or(ended.log_failed.take());
-        state.error = error.or(state.error);
+        state.error = ended.faults(errors.first()).or(state.error);
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         let clients = std::mem::take(&mut ended.clients);

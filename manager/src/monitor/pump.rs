@@ -7,6 +7,7 @@
 
 use super::log::Log;
 use super::stdio::{Ends, Reading};
+use crate::error::Error;
 use crate::source::UNTIL_LISTENING;
 use crate::source::{Places, Source as Watched, patience, take_turns};
 use crate::stream::Stream;
@@ -21,7 +22,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use sys::signals::SignalFd;
 
-/// So long after something was done the program's pages are given back: what runs for a moment only pays nothing.
+/// So long after it was woken the program's pages are given back: what runs for a moment only pays nothing.
 const UNTIL_TRIM: Duration = Duration::from_secs(1);
 
 /// So long after the init has ended a client may take to make room; who has not done so is let go. The log has it all.
@@ -78,7 +79,7 @@ pub struct Pump<'a> {
     begun: Instant,
     /// Until then nobody is let in: there are no descriptors to be had, and whoever waits to be let in goes on waiting.
     deaf: Option<Instant>,
-    /// When the pages that were used for more than moving bytes are given back.
+    /// When the program's pages are given back.
     trim: Option<Instant>,
     buffer: Vec<u8>,
     message: Vec<u8>,
@@ -92,8 +93,20 @@ pub struct Ended {
     pub ran: Duration,
     /// Those who are still attached, to be told.
     pub clients: Vec<OwnedFd>,
+    /// Why the runtime has not started it, if it has not.
+    pub failure: Option<String>,
     /// Why the log is not complete, if it is not.
     pub log_failed: Option<String>,
+}
+
+impl Ended {
+    /// All that went wrong, cleaning up included: none of it hides another.
+    #[must_use]
+    pub fn faults(&self, left: Option<&Error>) -> Option<String> {
+        let own = [&self.failure, &self.log_failed].into_iter().flatten().cloned();
+        let all: Vec<String> = own.chain(left.map(ToString::to_string)).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
 }
 
 /// What a pump is made of.
@@ -183,30 +196,25 @@ impl<'a> Pump<'a> {
         self.drain()?;
         let log_failed = self.log.end_life();
         let clients = self.clients.into_iter().map(|client| client.socket).collect();
-        Ok(Ended { code: code.unwrap_or(255), ran, clients, log_failed })
+        Ok(Ended { code: code.unwrap_or(255), ran, clients, failure: None, log_failed })
     }
 
     /// One turn of the loop: wait until something can be done, do it.
     fn turn(&mut self, sources: &mut [&mut dyn Watched]) -> Result<(), Errno> {
-        let ready = self.wait(sources)?;
-        if ready.further.iter().any(Option::is_some) {
-            self.trim_later();
-        }
+        let trim = self.trim.take_if(|due| *due <= Instant::now()).is_some();
+        let ready = self.wait(sources, trim)?;
+        // Whatever has woken it, the turn reads in pages of the program, and more than the next wait needs.
+        self.trim.get_or_insert_with(|| Instant::now() + UNTIL_TRIM);
         take_turns(sources, ready.further);
         let now = Instant::now();
         self.log.turn(now);
         self.deaf.take_if(|until| *until <= now);
-        if self.trim.take_if(|due| *due <= now).is_some() {
-            // What cannot be given back stays: nothing depends on it.
-            let _ = sys::memory::release_program();
-        }
         for source in ready.own {
             match source {
                 Source::Signals => self.forward_signals(),
                 Source::Listener => self.accept(),
                 Source::Client(at) => self.serve(at),
                 Source::Output(at) => {
-                    self.trim_later();
                     let length = if self.log.is_behind() { PIECE } else { CHUNK };
                     if self.read_output(at, length) == Reading::End {
                         self.ends.outputs.remove(at);
@@ -221,7 +229,8 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn wait(&self, further: &[&mut dyn Watched]) -> Result<Ready, Errno> {
+    /// Waits until something is ready or due. `trim` gives the program's pages back before that.
+    fn wait(&self, further: &[&mut dyn Watched], trim: bool) -> Result<Ready, Errno> {
         let mut sources = vec![Source::Signals];
         let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
         if self.deaf.is_none() {
@@ -257,6 +266,9 @@ impl<'a> Pump<'a> {
         }
         let places = Places::of(further, &mut fds);
         let timeout = patience(further, self.due());
+        if trim {
+            release();
+        }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -286,13 +298,7 @@ impl<'a> Pump<'a> {
         let _ = sys::signals::send(self.pidfd.as_fd(), number);
     }
 
-    /// Something was done, for which pages of the program were read in.
-    fn trim_later(&mut self) {
-        self.trim.get_or_insert_with(|| Instant::now() + UNTIL_TRIM);
-    }
-
     fn accept(&mut self) {
-        self.trim_later();
         Event::Started.encode(&mut self.message);
         match accept_with(self.listener, SocketFlags::CLOEXEC) {
             Ok(socket) if wire::put(socket.as_fd(), &self.message, false) == Ok(true) => {
@@ -312,7 +318,7 @@ impl<'a> Pump<'a> {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let socket = self.clients[at].socket.as_fd();
-        if readable(socket) {
+        if is_readable(socket) {
             match wire::get(socket, &mut buffer).and_then(Request::decode) {
                 Some(Request::Mute) => self.clients[at].mute(),
                 Some(Request::Stdin(bytes)) => self.take_stdin(at, bytes),
@@ -557,6 +563,9 @@ pub fn idle(
         return Ok(Idle::Due);
     }
     let timeout = patience(&sources, log.due().into_iter().chain([deadline]).min());
+    if left > UNTIL_TRIM {
+        release();
+    }
     match poll(&mut fds, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno),
@@ -574,7 +583,15 @@ pub fn idle(
     Ok(idle)
 }
 
-fn readable(socket: BorrowedFd<'_>) -> bool {
+/// Gives the program's pages back. It comes right before a wait, so that what sleeps has next to none of them, however large the
+/// loop's code is.
+fn release() {
+    // What cannot be given back stays: nothing depends on it.
+    let _ = sys::memory::release_program();
+}
+
+/// Whether something is to be read now. A pidfd is, as soon as its process has ended.
+pub(super) fn is_readable(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)

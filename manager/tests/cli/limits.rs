@@ -1,6 +1,6 @@
 //! Resource limits, as the kernel has them.
 
-use super::world::{IMAGE, World};
+use super::world::{IMAGE, World, eventually};
 use nconform::fixture::cgroups;
 
 #[test]
@@ -34,6 +34,38 @@ fn limits_of_a_paused_container_hold_at_once() {
     assert_eq!(world.inspect("ice", "/State/Status"), "paused");
     world.nman(["unpause", "ice"]).ok();
     world.nman(["rm", "-f", "ice"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn limits_that_are_changed_while_a_container_is_started_hold() {
+    let world = World::new();
+    let slow = world.runtime_slow_to_end("create", 2);
+    for (name, restart, script) in [
+        ("first", "no", "exec sleep 1000"),
+        ("again", "always", "[ -e /again ] && exec sleep 1000; touch /again"),
+    ] {
+        let options = ["-d", "--name", name, "--restart", restart];
+        let run = world.run_command(&options, &["sh", "-c", script]).env("NMAN_RUNTIME", &slow);
+        let (mut run, said) = run.start();
+        eventually("it was created", || world.path("begun").exists());
+        if restart == "always" {
+            assert!(run.wait().unwrap().success(), "{said}");
+            eventually("it was created again", || {
+                world.inspect(name, "/RestartCount") == 1 && world.path("begun").exists()
+            });
+        }
+        world.nman(["update", "--pids-limit", "77", name]).ok();
+        assert!(run.wait().unwrap().success(), "{said}");
+        let id = world.inspect(name, "/Id");
+        assert_eq!(world.inspect(name, "/HostConfig/PidsLimit"), 77);
+        assert_eq!(
+            cgroups::read(id.as_str().unwrap(), "pids.max").as_deref(),
+            Some("77"),
+            "{name}"
+        );
+        world.nman(["rm", "-f", name]).ok();
+    }
     world.assert_no_container();
 }
 

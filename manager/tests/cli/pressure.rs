@@ -423,3 +423,22 @@ fn a_container_on_a_disk_that_cannot_be_written_can_be_entered_and_stopped() {
     leave(&disk);
     world.assert_no_container();
 }
+
+#[test]
+fn a_small_stack_is_made_larger_or_refused() {
+    let world = World::new();
+    let run = |limit: &str| {
+        let before = ["-c", &format!("ulimit {limit} 64; exec \"$@\""), "sh"];
+        world.run_command_by("bash", &before, &["--rm"], &["echo", "there"]).run()
+    };
+    assert_eq!(run("-S -s").ok().stdout(), "there\n");
+    // Where the hard limit may be raised there is no need to refuse.
+    let refused = run("-s");
+    if !refused.success() {
+        let refused = refused.exits(125);
+        refused.says(
+            "nman: the stack of a process may have 64 KiB here (`ulimit -s`), and nman needs ",
+        );
+    }
+    world.assert_no_container();
+}

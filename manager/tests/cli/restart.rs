@@ -154,6 +154,32 @@ fn what_is_stopped_while_it_is_about_to_begin_again_does_not_begin() {
 }
 
 #[test]
+fn what_is_stopped_before_its_program_begins_has_been_stopped() {
+    let world = World::new();
+    let slow = world.slow_runtime("start", 2);
+    for again in [false, true] {
+        let script = if again { "exit 3" } else { "exec sleep 1000" };
+        let options = ["-d", "--name", "one", "--restart", "always"];
+        let run = world.run_command(&options, &["sh", "-c", script]).env("NMAN_RUNTIME", &slow);
+        let (mut run, said) = run.start();
+        eventually("it is about to begin", || {
+            let seen = world.nman(["inspect", "one"]);
+            seen.success()
+                && seen.json()[0]["RestartCount"] == u32::from(again)
+                && seen.json()[0]["State"]["Status"] == "running"
+                && world.path("begun").exists()
+        });
+        world.nman(["stop", "-t", "0", "one"]).ok();
+        assert!(run.wait().unwrap().success(), "{said}");
+        assert_eq!(status(&world, "one"), "exited");
+        assert_eq!(world.inspect("one", "/State/ExitCode"), 137);
+        assert_eq!(world.inspect("one", "/State/Error"), "");
+        world.nman(["rm", "one"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
 fn what_was_killed_has_ended_and_can_be_started_or_removed_at_once() {
     let world = World::new();
     world.run(&["-d", "--name", "one"], &["sleep", "100"]).ok();

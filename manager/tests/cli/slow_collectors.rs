@@ -168,7 +168,9 @@ fn a_name_that_cannot_be_looked_up_holds_nothing_up() {
         "fluentd-async=true".to_owned(),
         "fluentd-retry-wait=100ms".to_owned(),
     ];
+    let begun = Instant::now();
     start(&world, &[], &opts, COUNTS);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     server.set_nonblocking(true).unwrap();
     while server.recv(&mut [0; 512]).is_ok() {}
     eventually("it is looked up again", || server.recv(&mut [0; 512]).is_ok());

@@ -113,13 +113,26 @@ impl World {
 
     /// The runtime, but that it takes some seconds for one of its commands; meanwhile there is a file `begun`.
     pub(crate) fn slow_runtime(&self, command: &str, seconds: u32) -> String {
-        let (path, begun) = (self.path("slow-runtime"), self.path("begun").display().to_string());
-        let script = format!(
-            "#!/bin/sh\nfor word; do\n  [ \"$word\" != {command} ] || {{ : >{begun}; sleep {seconds}; rm {begun}; }}\n\
-             done\nexec {} \"$@\"\n",
-            runtime()
-        );
-        std::fs::write(&path, script).unwrap();
+        let rest = self.rest(command, seconds);
+        self.program_as_runtime(&format!("{rest}\nexec {} \"$@\"", runtime()))
+    }
+
+    /// The same, but that it takes them when it has done the command.
+    pub(crate) fn runtime_slow_to_end(&self, command: &str, seconds: u32) -> String {
+        let rest = self.rest(command, seconds);
+        self.program_as_runtime(&format!("{} \"$@\"\ncode=$?\n{rest}\nexit $code", runtime()))
+    }
+
+    fn rest(&self, command: &str, seconds: u32) -> String {
+        let begun = self.path("begun").display().to_string();
+        format!(
+            "for word; do [ \"$word\" != {command} ] || {{ : >{begun}; sleep {seconds}; rm {begun}; }}; done"
+        )
+    }
+
+    fn program_as_runtime(&self, script: &str) -> String {
+        let path = self.path("slow-runtime");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path.display().to_string()
     }

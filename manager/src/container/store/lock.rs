@@ -59,8 +59,9 @@ impl Dir {
         Ok(Guard { file: lock_file(&self.join("lock"), FlockOperation::LockExclusive)? })
     }
 
-    /// Keeps other commands from changing what a container is while it runs, as `pause` and `update` do. It is the directory that
-    /// is locked, so that nothing is written.
+    /// Keeps other commands from changing what a container is while it runs, as `pause` and `update` do. Whoever makes a container has
+    /// it until its config.json is there, and a monitor from before the runtime reads that until it is written down that the
+    /// container runs. It is the directory that is locked, so that nothing is written.
     pub fn lock_changes(&self) -> Result<OwnedFd> {
         lock_open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY, FlockOperation::LockExclusive)
     }
