@@ -43,7 +43,12 @@ pub(crate) struct Source<'a> {
     pub(crate) staged: Option<&'a Layout>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// What comes from elsewhere, for a platform that nobody has asked for.
+    pub(crate) fn new(registry: &'a dyn Registry, platform: &'a Platform) -> Self {
+        Self { registry, platform, asked: false, made_here: false, staged: None }
+    }
+
     /// Whether a blob was linked to `path`, where there is nothing yet. If it is not one of a session's, or its file system has no links, it is not.
     fn links(&self, digest: &Digest, path: &Path) -> bool {
         self.staged.is_some_and(|layout| fs::hard_link(layout.blob_path(digest), path).is_ok())
@@ -137,13 +142,8 @@ pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause>
     let document = layout.resolve(image.manifest_digest.as_str())?;
     // What only a list keeps may be in Docker's words: it says itself what it is.
     let document = Document { media_type: String::new(), ..document };
-    let source = Source {
-        registry: layout,
-        platform: &Platform::host(),
-        asked: false,
-        made_here: true,
-        staged: None,
-    };
+    let host = Platform::host();
+    let source = Source { made_here: true, ..Source::new(layout, &host) };
     install(&source, document, &[], store, &NoProgress)
 }
 
