@@ -249,8 +249,16 @@ fn what_builds_have_kept_is_removed_by_itself() {
     let held = world.nman(["buildx", "prune", "-af"]).ok();
     assert_eq!(held.stdout(), nothing);
     assert!(held.stderr().contains("a build is under way"), "{}", held.stderr());
+    world.nman(["volume", "create", "unused"]).ok();
+    let held = world.nman(["volume", "prune", "-af"]).ok();
+    assert!(held.stdout().starts_with("Deleted Volumes:\nunused\n\nTotal"), "{}", held.stdout());
+    assert!(held.stderr().contains("a build is under way"), "{}", held.stderr());
+    assert_eq!(caches().text().lines().count(), 1);
     drop(lock);
     assert_eq!(cached(), 3);
+    let said = world.nman(["volume", "prune", "-af"]).ok();
+    assert!(said.stdout().starts_with("Deleted Volumes:\nbuild-cache-"), "{}", said.stdout());
+    assert_eq!((caches().text(), said.stderr()), (String::new(), String::new()));
     let refused = world.nman(["builder", "prune", "-f", "--filter", "name=x"]).exits(1).stderr();
     assert!(refused.contains("invalid filter 'name'"), "{refused}");
     world.nman(["rmi", "kept"]).ok();
