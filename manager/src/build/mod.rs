@@ -205,8 +205,9 @@ impl Work<'_> {
     fn stages(&self, platform: &Option<Platform>) -> Result<(Stand, Steps)> {
         let &Self { settings, args, workshop, context, contexts, epoch, quiet, .. } = self;
         let given = given(args, platform.clone(), epoch);
-        let plan =
-            stages::plan(self.file, &given).map_err(|fault| fault_in(&context.name, fault))?;
+        let fault = |fault| fault_in(&context.name, fault);
+        let plan = stages::plan(self.file, &given).map_err(fault)?;
+        state::check(&plan, &given).map_err(fault)?;
         let (store, session) = (workshop.store, workshop.staging.name());
         let report = Report::new(quiet, steps(&plan));
         if args.platform.len() > 1

@@ -310,9 +310,12 @@ fn a_step_that_fails_says_which_and_leaves_nothing() {
         wrong.contains("wrong:2: unknown instruction: RUM\n\nhint: did you mean `RUN`?"),
         "{wrong}"
     );
-    fs::write(&file, dockerfile("RUN --mount=type=gpu,target=/x true")).unwrap();
+    // What cannot be right is told before the first step.
+    fs::write(&file, dockerfile("RUN true\nRUN --mount=type=gpu,target=/x true")).unwrap();
     let refused = build(&world, &["-f", &file], &context).exits(1).stderr();
-    assert!(refused.contains("RUN --mount=type=gpu is not supported"), "{refused}");
+    let expected =
+        "wrong:3: RUN --mount=type=gpu,target=/x true: RUN --mount=type=gpu is not supported\n";
+    assert!(refused.starts_with("nman: ") && refused.ends_with(expected), "{refused}");
     fs::write(&file, dockerfile("RUN [\"/nope\"]")).unwrap();
     build(&world, &["-f", &file], &context).exits(1);
     fs::write(&file, dockerfile("COPY nope /x")).unwrap();
