@@ -442,3 +442,37 @@ fn a_volume_that_could_not_be_filled_is_as_empty_as_it_was() {
     unmount(&volumes, UnmountFlags::DETACH).unwrap();
     world.assert_no_container();
 }
+
+#[test]
+fn a_volume_without_a_record_is_told_and_mended_or_removed() {
+    let world = World::new();
+    world.shell(&["-v", "kept:/kept"], "echo content > /kept/file").ok();
+    let directory = world.path("root/volumes/kept");
+    let wreck = || std::fs::remove_file(directory.join("volume.json")).unwrap();
+    wreck();
+    let listed = world.nman(["volume", "ls", "-q"]).ok();
+    assert_eq!(listed.stdout(), "");
+    assert!(listed.stderr().contains("volume `kept` is left out: cannot read `"), "{listed}");
+    for line in ["create kept", "inspect kept", "rm kept"] {
+        let args = ["volume"].into_iter().chain(line.split(' ')).collect::<Vec<_>>();
+        let refused = world.nman(&args).exits(1).stderr();
+        assert!(refused.contains("volume.json`: there is no such file\n"), "{refused}");
+        assert!(refused.contains("hint: `nman system check --repair` writes it"), "{refused}");
+    }
+    let refused = world.run(&["-v", "kept:/kept"], &["true"]).exits(125).stderr();
+    assert!(refused.contains("volume.json`: there is no such file\n"), "{refused}");
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.starts_with("damaged: volume kept: "), "{said}");
+    world.nman(["system", "check", "--repair"]).ok();
+    assert_eq!(world.shell(&["-v", "kept:/kept"], "cat /kept/file").ok().text(), "content");
+    // Nor does it need the directory for its files.
+    std::fs::remove_dir_all(directory.join("_data")).unwrap();
+    wreck();
+    world.nman(["system", "check", "--repair"]).ok();
+    assert_eq!(world.shell(&["-v", "kept:/kept"], "ls -A /kept").ok().text(), "");
+    wreck();
+    world.nman(["volume", "rm", "-f", "kept"]).ok();
+    assert!(!directory.exists());
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.assert_no_container();
+}
