@@ -114,7 +114,7 @@ pub(crate) struct Source {
     /// A statically linked busybox, with links for all its commands
     #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "/bin/busybox")]
     pub(crate) from_busybox: Option<PathBuf>,
-    /// The tarball of a root file system, plain or compressed; it becomes the layer as it is, with gzip in the place of xz and bzip2
+    /// The tarball of a root file system, plain or compressed, or `-` for stdin; it becomes the layer as it is, with gzip in the place of xz and bzip2
     #[arg(long, value_name = "FILE")]
     pub(crate) from_tar: Option<PathBuf>,
 }

@@ -66,6 +66,13 @@ impl Timestamp {
         Self { seconds: self.seconds - ahead(about), ..self }
     }
 
+    /// [`parse`](Self::parse) of what was written by whoever may not have known the time: programs in Go say then that it was the first second
+    /// of the year 1.
+    #[must_use]
+    pub fn parse_known(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|time| time.unix() != (-62_135_596_800, 0))
+    }
+
     /// Reads RFC 3339, with `Z` or a numeric offset, with up to nine digits of a second's fraction. A year has four digits, and a day is
     /// one of its month, as Go has them: an image says itself when it was made.
     #[must_use]
@@ -275,6 +282,14 @@ mod tests {
     fn an_offset_and_a_short_fraction_are_read() {
         let with_offset = Timestamp::parse("2024-05-01T12:00:00.5+02:00").unwrap();
         assert_eq!(with_offset, Timestamp::parse("2024-05-01T10:00:00.500000000Z").unwrap());
+    }
+
+    #[test]
+    fn the_first_second_of_the_year_1_is_no_known_time() {
+        let first = "0001-01-01T00:00:00Z";
+        assert!(Timestamp::parse(first).is_some() && Timestamp::parse_known(first).is_none());
+        assert!(Timestamp::parse_known("0001-01-01T00:00:01Z").is_some());
+        assert!(Timestamp::parse_known("1970-01-01T00:00:00Z").is_some());
     }
 
     #[test]

@@ -7,7 +7,8 @@
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps,
     Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, ftruncate,
-    futimens, linkat, mkdirat, mknodat, openat, readlinkat, seek, statat, symlinkat, utimensat,
+    futimens, linkat, mkdirat, mknodat, openat, readlinkat, renameat, seek, statat, symlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -71,6 +72,21 @@ pub(crate) fn tree_in(
         copier.finish(path).map_err(|errno| Failure::at(path, errno))?;
     }
     Ok(())
+}
+
+/// Moves the entries of a directory into another one of the same file system, which gets its owner, mode, times and attributes. What
+/// is there already stays.
+pub(crate) fn move_into(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(from)?;
+    for name in sys::directory::names(from)? {
+        match statat(to, &name[..], AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => renameat(from, &name[..], to, &name[..])?,
+            Err(errno) => return Err(errno),
+        }
+    }
+    let manner = Manner { owner: &|uid, gid| Some((uid, gid)), points: false };
+    Copier { from, to, manner, links: HashMap::new() }.own(from, to, &stat)
 }
 
 impl Failure {

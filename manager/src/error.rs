@@ -251,7 +251,7 @@ impl Error {
                 Some(format!("`nman rm -f {id}` or `nman system check --repair` removes the container"))
             }
             Self::Damaged { path, .. } if path.ends_with("volume.json") => Some(
-                "`nman system check --repair` writes it anew; what is in the volume stays".to_owned(),
+                "`nman system check --repair` writes it anew; what is in the volume stays; `nman volume rm -f` removes all of it".to_owned(),
             ),
             Self::NoTerminal => {
                 Some("leave out `-t` to feed the container from a pipe or a file".to_owned())

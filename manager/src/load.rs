@@ -86,7 +86,7 @@ fn unpack_and_install(
     let asked = platform.is_some();
     let platform = platform.unwrap_or(&host);
     let staged = Some(&layout);
-    let source = Source { registry: &layout, platform, asked, made_here: false, staged };
+    let source = Source { asked, staged, ..Source::new(&layout, platform) };
     let named: Result<Vec<_>, Cause> = loaded
         .iter()
         .map(|image| {

@@ -117,13 +117,8 @@ impl<'a> NewImage<'a> {
         // The platform was chosen when the image was made: there is nothing to choose from.
         let platform = &Platform::host();
         let layout = &self.layout;
-        let source = Source {
-            registry: layout,
-            platform,
-            asked: false,
-            made_here: true,
-            staged: Some(layout),
-        };
+        let (made_here, staged) = (true, Some(layout));
+        let source = Source { made_here, staged, ..Source::new(layout, platform) };
         Ok(install_as(&source, document, called, self.store, &NoProgress).map_err(failed)?)
     }
 }

@@ -113,9 +113,8 @@ fn of_list(
     let registry = Mirrors::new(&source, &options.access())?;
     let document = registry.manifest(&descriptor)?;
     progress.note(&format!("{}: Pulling from {}", document.digest, source.repository()));
-    let platform = &Platform::host();
-    let source =
-        Source { registry: &registry, platform, asked: false, made_here: false, staged: None };
+    let host = Platform::host();
+    let source = Source::new(&registry, &host);
     install(&source, document, &[], store, progress)
 }
 
@@ -169,8 +168,7 @@ fn fetch(
     progress.note(&format!("{what}: Pulling from {}", reference.repository()));
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
     let asked = options.platform.is_some();
-    let source =
-        Source { registry: &registry, platform: &platform, asked, made_here: false, staged: None };
+    let source = Source { asked, ..Source::new(&registry, &platform) };
     let digest = document.digest.clone();
     let image = install(&source, document, std::slice::from_ref(reference), store, progress)?;
     let is_same = before.is_some_and(|before| before.manifest_digest == image.manifest_digest);

@@ -332,7 +332,7 @@ impl Snapshots {
         let Some(used) = self.used()? else { return Ok(0) };
         let mut freed = 0;
         for path in entries(&self.directory)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = name_of(&path);
             if name != ACTIVE && !keep(&name) && !used.contains(&name) {
                 freed += usage(&path);
                 // First: what is left of a layer when this is interrupted must not count as unpacked.
@@ -423,6 +423,11 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let paths: io::Result<Vec<PathBuf>> =
         entries.map(|entry| entry.map(|entry| entry.path())).collect();
     paths.map_err(Error::file("read", directory))
+}
+
+/// What an entry of a directory is called: of a layer and of a blob, the hexadecimal digits of its digest.
+pub(crate) fn name_of(entry: &Path) -> String {
+    entry.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Makes a directory with exactly this mode, whatever the umask is.

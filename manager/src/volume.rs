@@ -3,6 +3,7 @@
 //! A volume is a directory below `<root>/volumes` with its record and its data. Which containers use it is written in the
 //! containers' records, and nowhere else.
 
+mod fill;
 mod list;
 mod mount;
 pub mod place;
@@ -16,22 +17,20 @@ pub use store::{Volume, Volumes};
 use crate::bundle::rootfs::Rootfs;
 use crate::cli::{VolumeCreateArgs, VolumePruneArgs, VolumeRmArgs};
 use crate::container::{ContainerId, Containers, Dir, MountKind, Record};
-use crate::copy;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;
 use crate::notice;
 use crate::preferences;
 use crate::settings::Settings;
-use crate::user_namespace;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use crate::store::Store;
 use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::os::fd::{AsFd as _, OwnedFd};
 
 /// Docker's label of a volume that nobody has named.
 pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
+
+/// The label of a volume that is a cache of builds; its value is the cache's id.
+pub const BUILD_CACHE: &str = "dev.nman.build.cache";
 
 /// Makes the volumes of a container that are not there, and fills those that are empty with what the image has in their place.
 ///
@@ -48,34 +47,10 @@ pub fn provide(settings: &Settings, record: &Record, dir: &Dir, rootfs: &Rootfs)
         let volume = volumes.ensure(&name, labels, point.detail.volume_options.clone())?;
         mount::mount(&volumes, &volume)?;
         if !point.detail.no_copy && point.detail.subpath.is_empty() {
-            let _lock = volumes.lock_data(&name)?;
-            let data = user_namespace::mapped_directory(record, dir, &volumes.data(&name))?;
-            user_namespace::as_root_of(record, || fill(&data, &name, rootfs, &point.destination))?;
+            fill::fill((&volumes, &volume), (record, dir), rootfs, &point.destination)?;
         }
     }
     Ok(())
-}
-
-/// Copies what the image has at `target` into an empty volume. The image's paths are resolved under its root's descriptor,
-/// links in it are copied and never followed (class J of the known attacks).
-fn fill(data: &OwnedFd, name: &VolumeName, rootfs: &Rootfs, target: &str) -> Result<()> {
-    let failed = |errno: Errno| {
-        Error::system(format!("copy `{target}` of the image into volume `{name}`"))(errno)
-    };
-    let path = CString::new(target.trim_start_matches('/')).map_err(|_| failed(Errno::INVAL))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
-    let source = match sys::beneath::open(rootfs.fd(), &path, flags, Mode::empty()) {
-        Ok(source) => source,
-        // The image has nothing there, or a file.
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-        Err(errno) => return Err(failed(errno)),
-    };
-    if !copy::is_empty(data.as_fd()).map_err(failed)? {
-        return Ok(());
-    }
-    copy::tree(source.as_fd(), data.as_fd()).map_err(|failure| {
-        Error::system(format!("copy `{target}/{}` of the image into volume `{name}`", failure.path))(failure.errno)
-    })
 }
 
 /// The ids of the containers that use a volume.
@@ -207,14 +182,43 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
     let filters = Filters::parse(&filters, &["all", "label", "label!"])?;
     // Docker has had this filter before it had the option.
     let all = args.all || filters.truth("all")? == Some(true);
-    let (mut removed, mut freed) = (Vec::new(), 0);
-    for volume in volumes.list()? {
-        let _lock = volumes.lock()?;
-        let wanted = all || volume.is_anonymous();
-        if !wanted || !users(settings, volume.name.as_str())?.is_empty() {
-            continue;
+    let chosen =
+        |volume: &Volume| (all || volume.is_anonymous()) && filters.labelled(&volume.labels);
+    let mut chosen: Vec<Volume> = volumes.list()?.into_iter().filter(chosen).collect();
+    let mut no_build = None;
+    if chosen.iter().any(Volume::is_build_cache) {
+        no_build = Store::open(&settings.root)?.hold_off_builds()?;
+    }
+    if no_build.is_none() {
+        let count = chosen.len();
+        chosen.retain(|volume| !volume.is_build_cache());
+        if chosen.len() < count {
+            notice::note(
+                "a build is under way, which may need the caches of builds: they stay".to_owned(),
+            );
         }
-        if !filters.labelled(&volume.labels) {
+    }
+    remove_unused(settings, &volumes, &chosen)
+}
+
+/// Removes the caches of builds. The caller holds off builds.
+pub(crate) fn prune_caches(settings: &Settings) -> Result<(Vec<String>, u64)> {
+    let volumes = Volumes::open(settings)?;
+    let mut chosen = volumes.list()?;
+    chosen.retain(Volume::is_build_cache);
+    remove_unused(settings, &volumes, &chosen)
+}
+
+/// Removes those that no container uses: their names, and how many bytes that has freed.
+fn remove_unused(
+    settings: &Settings,
+    volumes: &Volumes,
+    chosen: &[Volume],
+) -> Result<(Vec<String>, u64)> {
+    let (mut removed, mut freed) = (Vec::new(), 0);
+    for volume in chosen {
+        let _lock = volumes.lock()?;
+        if !users(settings, volume.name.as_str())?.is_empty() {
             continue;
         }
         let size = crate::disk::usage(&volumes.data(&volume.name));

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read},
     path::Path,
     process::Command,
 };
@@ -29,10 +29,10 @@ pub(crate) fn run(args: cli::Build) -> Result<Outcome, Failure> {
             target.finish(builder)
         }
         (None, Some(tarball)) => {
-            let file = open(&tarball)?;
+            let archive = open(&tarball)?;
             let target = Target::open(target)?;
             let mut builder =
-                from_tar(&target, file, &tarball)?.config(configure(config, plain_config()));
+                from_tar(&target, archive, &tarball)?.config(configure(config, plain_config()));
             if let Some(version) = &package_version {
                 builder = builder.annotation("org.opencontainers.image.version", version);
             }
@@ -42,20 +42,27 @@ pub(crate) fn run(args: cli::Build) -> Result<Outcome, Failure> {
     }
 }
 
-fn open(tarball: &Path) -> Result<File, Failure> {
+fn open(tarball: &Path) -> Result<Box<dyn Read + Send>, Failure> {
+    if tarball.as_os_str() == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
     let failed = |e: io::Error| Failure::file("open", tarball, &e);
     let file = File::open(tarball).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into())
             .with_hint("the command `pack` makes an image of a directory"));
     }
-    Ok(file)
+    Ok(Box::new(file))
 }
 
-fn from_tar<'t>(target: &'t Target, file: File, tarball: &Path) -> Result<Builder<'t>, Failure> {
+fn from_tar<'t>(
+    target: &'t Target,
+    archive: impl Read + Send,
+    tarball: &Path,
+) -> Result<Builder<'t>, Failure> {
     let mut builder = target.builder();
     let name = tarball.file_name().unwrap_or_default().to_string_lossy();
-    builder.import(file, &Limits::default(), &format!("nbundle build --from-tar {name}"))?;
+    builder.import(archive, &Limits::default(), &format!("nbundle build --from-tar {name}"))?;
     Ok(builder)
 }
 

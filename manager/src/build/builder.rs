@@ -532,12 +532,8 @@ impl Builder<'_> {
     }
 
     fn at(&self, step: &Instruction, error: &Error) -> Error {
-        let (name, line, text) = (&self.context.name, step.line, step.text());
-        let first = text.lines().next().unwrap_or_default().to_owned();
-        Error::Rejected {
-            message: format!("{name}:{line}: {}: {error}", first.trim()),
-            hint: error.hint(),
-        }
+        let (name, line, title) = (&self.context.name, step.line, step.title());
+        Error::Rejected { message: format!("{name}:{line}: {title}: {error}"), hint: error.hint() }
     }
 
     fn fault(&self, fault: Fault) -> Error {

@@ -101,6 +101,20 @@ impl Instruction {
             word => format!("{word}{flags} {}", self.rest),
         }
     }
+
+    /// What messages call it: the first line of its text.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.text().lines().next().unwrap_or_default().trim().to_owned()
+    }
+
+    /// Whether variables may be put into it.
+    #[must_use]
+    pub fn has_variables(&self) -> bool {
+        let values = self.flags.iter().filter_map(|flag| flag.value.as_ref());
+        let texts = self.heredocs.iter().filter(|heredoc| heredoc.expands).map(|one| &one.text);
+        values.chain(texts).chain([&self.rest]).any(|text| text.contains('$'))
+    }
 }
 
 /// A text without what stands before the hosts of URLs in it; who logs in by SSH is no secret.

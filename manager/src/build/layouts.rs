@@ -37,12 +37,6 @@ fn bring(
     let document = layout.manifest(&descriptor)?;
     let host = Platform::host();
     let platform = asked.unwrap_or(&host);
-    let source = Source {
-        registry: &layout,
-        platform,
-        asked: asked.is_some(),
-        made_here: false,
-        staged: None,
-    };
+    let source = Source { asked: asked.is_some(), ..Source::new(&layout, platform) };
     install_as(&source, document, Called::Step(&key_of_held()), store, &NoProgress).map(Some)
 }

@@ -1,4 +1,5 @@
-//! `--metadata-file`: what was built, in the words of Docker's builder, for whoever signs or deploys it next.
+//! What is written about a build that has come to its end: `--iidfile`, and `--metadata-file` in the words of Docker's builder, for
+//! whoever signs or deploys it next.
 
 use crate::error::{Error, Result};
 use crate::reference::Reference;
@@ -6,16 +7,36 @@ use bundle::digest::Digest;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Writes the file. `result` is what stands for all that was built, and the digest of its configuration; without one, only files have come of it.
-pub(super) fn write(
-    path: &Path,
-    result: Option<(Value, Option<Digest>)>,
-    (names, lists): (&[Reference], &[(Reference, Digest)]),
-) -> Result<()> {
-    let lists = lists.iter().map(|(name, _)| name).filter(|name| !names.contains(name));
-    let names: Vec<&Reference> = names.iter().chain(lists).collect();
-    let text = format!("{:#}\n", metadata(result, &names));
-    std::fs::write(path, text).map_err(Error::io("write the metadata file", path))
+/// A file that says what was built. It is written when all of it is where it was to go, a registry too: whoever finds it deploys that.
+#[must_use]
+pub(super) struct Note<'a> {
+    path: &'a Path,
+    text: String,
+    action: &'static str,
+}
+
+impl<'a> Note<'a> {
+    /// The id alone.
+    pub(super) fn of_id(path: &'a Path, id: &Digest) -> Self {
+        Self { path, text: id.to_string(), action: "write the image ID file" }
+    }
+
+    /// `result` is what stands for all that was built, and the digest of its configuration; without one, only files have come of it.
+    pub(super) fn of_metadata(
+        path: &'a Path,
+        result: Option<(Value, Option<Digest>)>,
+        (names, lists): (&[Reference], &[(Reference, Digest)]),
+    ) -> Self {
+        let lists = lists.iter().map(|(name, _)| name).filter(|name| !names.contains(name));
+        let names: Vec<&Reference> = names.iter().chain(lists).collect();
+        let text = format!("{:#}\n", metadata(result, &names));
+        Self { path, text, action: "write the metadata file" }
+    }
+
+    /// Writes it.
+    pub(super) fn write(&self) -> Result<()> {
+        std::fs::write(self.path, &self.text).map_err(Error::io(self.action, self.path))
+    }
 }
 
 fn metadata(result: Option<(Value, Option<Digest>)>, names: &[&Reference]) -> Value {

@@ -77,6 +77,7 @@ use context::{Context, Files};
 use dockerfile::Dockerfile;
 use fetch::Fetcher;
 use keys::Agents;
+use metadata::Note;
 use output::Outputs;
 use report::Report;
 use results::Results;
@@ -106,11 +107,12 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     let built = carry_out(settings, args, &workshop, &names, outputs);
     drop(steps);
     let let_go = store.let_go();
-    let text = built?;
+    let (mut text, notes) = built?;
     let_go?;
     if args.push {
-        return Ok(text + &push(settings, args)?);
+        text.push_str(&push(settings, args)?);
     }
+    notes.iter().try_for_each(Note::write)?;
     Ok(text)
 }
 
@@ -128,13 +130,13 @@ fn push(settings: &Settings, args: &BuildArgs) -> Result<String> {
 
 /// Builds all stages that are needed, for one platform after the other, and then what was asked for from the last of each: where one
 /// fails, nothing is kept but what steps have made.
-fn carry_out(
+fn carry_out<'a>(
     settings: &Settings,
-    args: &BuildArgs,
+    args: &'a BuildArgs,
     workshop: &Workshop<'_>,
     names: &[Reference],
     mut outputs: Outputs,
-) -> Result<String> {
+) -> Result<(String, Vec<Note<'a>>)> {
     let epoch = epoch(args)?;
     let results = Results::plan(workshop.store, args, names, &outputs)?;
     let agents = &Agents::start(&args.ssh, workshop.staging)?;
@@ -171,12 +173,17 @@ fn carry_out(
     }
     let steps: Vec<Steps> = built.into_iter().map(|(_, steps)| steps).collect();
     export::write(workshop.store, args, &steps, &Report::new(quiet, 0))?;
+    let mut notes = Vec::new();
     if let Some(path) = &args.metadata_file {
         let result = results.described(workshop.store, &images, &lists)?;
-        metadata::write(path, result, (names, &lists))?;
+        notes.push(Note::of_metadata(path, result, (names, &lists)));
+    }
+    let ids = ids(&images, &lists);
+    if let (Some(path), Some(id)) = (&args.iidfile, ids.last()) {
+        notes.push(Note::of_id(path, id));
     }
     let names = if outputs.image { names } else { &[] };
-    tell(args, &Report::new(quiet, 0), (&images, &lists), names)
+    Ok((tell(args, &Report::new(quiet, 0), (&images, &lists), names), notes))
 }
 
 /// What the builds for all platforms have in common.
@@ -198,8 +205,9 @@ impl Work<'_> {
     fn stages(&self, platform: &Option<Platform>) -> Result<(Stand, Steps)> {
         let &Self { settings, args, workshop, context, contexts, epoch, quiet, .. } = self;
         let given = given(args, platform.clone(), epoch);
-        let plan =
-            stages::plan(self.file, &given).map_err(|fault| fault_in(&context.name, fault))?;
+        let fault = |fault| fault_in(&context.name, fault);
+        let plan = stages::plan(self.file, &given).map_err(fault)?;
+        state::check(&plan, &given).map_err(fault)?;
         let (store, session) = (workshop.store, workshop.staging.name());
         let report = Report::new(quiet, steps(&plan));
         if args.platform.len() > 1
@@ -325,13 +333,21 @@ fn clear_files(args: &BuildArgs) -> Result<()> {
     Ok(())
 }
 
-/// Says what there is now. A list is what was built where there is one.
+/// The ids of what was built. A list is what was built where there is one.
+fn ids<'a>(images: &'a [Image], lists: &'a [(Reference, Digest)]) -> Vec<&'a Digest> {
+    match lists.first().filter(|_| images.len() > 1) {
+        Some((_, digest)) => vec![digest],
+        None => images.iter().map(|image| &image.id).collect(),
+    }
+}
+
+/// Says what there is now.
 fn tell(
     args: &BuildArgs,
     report: &Report,
     (images, lists): (&[Image], &[(Reference, Digest)]),
     names: &[Reference],
-) -> Result<String> {
+) -> String {
     for image in images {
         report.say(&format!("Successfully built {}", image.id.short()));
     }
@@ -339,15 +355,8 @@ fn tell(
     for name in names.iter().chain(listed) {
         report.say(&format!("Successfully tagged {name}"));
     }
-    let ids: Vec<&Digest> = match lists.first().filter(|_| images.len() > 1) {
-        Some((_, digest)) => vec![digest],
-        None => images.iter().map(|image| &image.id).collect(),
-    };
-    if let (Some(path), Some(id)) = (&args.iidfile, ids.last()) {
-        std::fs::write(path, id.as_str()).map_err(Error::io("write the image ID file", path))?;
-    }
-    let lines = ids.iter().map(|id| format!("{id}\n"));
     // Nothing comes behind an archive.
     let is_told = report.is_quiet() && !args.output.iter().any(BuildOutput::is_stdout);
-    Ok(if is_told { lines.collect() } else { String::new() })
+    let lines = ids(images, lists).into_iter().map(|id| format!("{id}\n"));
+    if is_told { lines.collect() } else { String::new() }
 }

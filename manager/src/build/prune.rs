@@ -1,7 +1,6 @@
 //! `nman builder prune`: what builds have kept for later ones goes: steps, and the caches of their commands.
 
-use super::shelf::CACHE;
-use crate::cli::{BuilderPruneArgs, VolumePruneArgs};
+use crate::cli::BuilderPruneArgs;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::listing::{Filters, precise_size};
@@ -58,9 +57,7 @@ impl BuilderPrune {
         let mut lines: Vec<String> = ids.iter().map(ToString::to_string).collect();
         // When a cache was last used, nobody knows.
         if self.all && self.until.is_none() {
-            let filter = vec![format!("label={CACHE}")];
-            let caches = VolumePruneArgs { all: true, force: true, filter };
-            let (names, bytes) = volume::prune(settings, &caches)?;
+            let (names, bytes) = volume::prune_caches(settings)?;
             lines.extend(names);
             freed += bytes;
         }

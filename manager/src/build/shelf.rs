@@ -14,7 +14,7 @@ use crate::cp::place::{Place, Root};
 use crate::cp::tree::{Copier, Owners};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
-use crate::volume::{VolumeLock, VolumeName, Volumes};
+use crate::volume::{BUILD_CACHE, VolumeLock, VolumeName, Volumes};
 use bundle::digest::{ChainId, Digest};
 use bundle::layer::OwnerMap;
 use rustix::mount::MountFlags;
@@ -23,9 +23,6 @@ use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-
-/// The label of a volume that is a cache of builds; its value is the cache's id.
-pub(super) const CACHE: &str = "dev.nman.build.cache";
 
 /// Files that a bind mount shows, or that a cache begins with.
 pub(super) enum Files<'a> {
@@ -365,7 +362,7 @@ fn cache_name(id: &str) -> Result<VolumeName> {
 }
 
 fn labels(id: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([(CACHE.to_owned(), id.to_owned())])
+    BTreeMap::from([(BUILD_CACHE.to_owned(), id.to_owned())])
 }
 
 fn dress(path: &Path, (mode, uid, gid): (u32, u32, u32)) -> Result<()> {

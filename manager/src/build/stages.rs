@@ -137,6 +137,7 @@ pub fn plan(file: &Dockerfile, given: &Given) -> Result<Plan, Fault> {
     if stages.is_empty() {
         return Err(Fault::new(1, "no build stage in current context: there is no FROM"));
     }
+    check_origins(&stages, given)?;
     let wanted = match &given.target {
         None => stages.len() - 1,
         Some(target) => find(&stages, target).ok_or_else(|| no_target(&stages, target))?,
@@ -197,13 +198,47 @@ pub(super) fn from_of(mount: &str) -> Option<String> {
     from.map(|(_, value)| value.to_owned())
 }
 
-fn origins(earlier: &[Stage], step: &Instruction, given: &Given) -> Vec<usize> {
+/// What the options of an instruction say that files are from.
+fn froms(step: &Instruction) -> impl Iterator<Item = String> {
     let from = |flag: &Flag| match (flag.name.as_str(), &flag.value) {
         ("from", Some(value)) => Some(value.clone()),
         ("mount", Some(value)) => from_of(value),
         _ => None,
     };
-    let named = step.flags.iter().filter_map(from).map(|text| origin(earlier, &text, given));
+    step.flags.iter().filter_map(from)
+}
+
+/// Refuses to take files from a stage that is not an earlier one. No registry is asked for an image of that name or number, which
+/// would be whoever's has made it.
+fn check_origins(stages: &[Stage], given: &Given) -> Result<(), Fault> {
+    let steps = stages.iter().enumerate().flat_map(|(at, stage)| {
+        stage.steps.iter().flat_map(move |step| froms(step).map(move |text| (at, step, text)))
+    });
+    for (at, step, text) in steps {
+        if given.context(&text).is_some() || find(&stages[..at], &text).is_some() {
+            continue;
+        }
+        let is_number = text.parse::<usize>().is_ok();
+        let why = match find(stages, &text) {
+            Some(stage) if stage == at => format!("stage `{text}` takes files from itself"),
+            Some(stage) => {
+                let line = stages[stage].from.line;
+                format!(
+                    "stage `{text}` begins later, on line {line}: files come from earlier stages"
+                )
+            }
+            None if step.word == "COPY" && is_number => {
+                format!("invalid stage index {text}: the stage is number {at}")
+            }
+            None => continue,
+        };
+        return Err(Fault::new(step.line, why));
+    }
+    Ok(())
+}
+
+fn origins(earlier: &[Stage], step: &Instruction, given: &Given) -> Vec<usize> {
+    let named = froms(step).map(|text| origin(earlier, &text, given));
     let stage = |origin| match origin {
         Origin::Stage(at) => Some(at),
         Origin::Image(_) | Origin::Context(_) => None,
@@ -481,6 +516,12 @@ mod tests {
             ("\nRUN x\nFROM a", "2: no build stage in current context: RUN comes before FROM"),
             ("ARG A", "1: no build stage in current context: there is no FROM"),
             ("FROM a b", "1: FROM requires either one or three arguments"),
+            ("FROM a\nCOPY --from=1 x y", "2: invalid stage index 1: the stage is number 0"),
+            ("FROM a AS me\nCOPY --from=Me x y", "2: stage `Me` takes files from itself"),
+            (
+                "FROM a\nRUN --mount=from=late,target=/x y\nFROM b AS late",
+                "2: stage `late` begins later, on line 3: files come from earlier stages",
+            ),
             ("FROM --foo=1 a", "1: Unknown flag: foo"),
             (
                 "FROM a AS 1x",

@@ -3,7 +3,7 @@
 //! Pure. What touches files comes back as an [`Act`]; everything else is done when [`State::apply`] returns.
 
 use super::cache::STEPS;
-use super::dockerfile::{Flag, Heredoc, Instruction};
+use super::dockerfile::{Fault, Flag, Heredoc, Instruction};
 use super::mount::{self, Mount};
 use super::stages::{Given, PREDEFINED, Plan, arguments, from_of};
 use crate::change;
@@ -393,6 +393,19 @@ fn unknown(flag: &Flag, word: &str) -> String {
 
 fn is_agent(mount: &Mount) -> bool {
     matches!(mount.what, mount::What::Ssh { .. })
+}
+
+/// What is wrong with the first instruction of the needed stages that cannot be right, whatever comes before it: that is told before
+/// anything is made. What depends on variables is known when their turn has come.
+pub fn check(plan: &Plan, given: &Given) -> std::result::Result<(), Fault> {
+    let steps = plan.order.iter().flat_map(|at| &plan.stages[*at].steps);
+    for step in steps.filter(|step| !step.has_variables()) {
+        // In which directory, the image says: in any but the root, of which some things are refused.
+        let image = json!({"config": {"WorkingDir": "/somewhere"}});
+        let applied = State::new(image, plan, given).apply(step);
+        applied.map_err(|why| Fault::new(step.line, format!("{}: {why}", step.title())))?;
+    }
+    Ok(())
 }
 
 /// A here-document that is all there is.

@@ -12,7 +12,7 @@ pub struct BuilderPruneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub force: bool,
-    /// Remove only steps that fit: until
+    /// Remove only what fits: until
     #[arg(long, value_name = "KEY=VALUE")]
     pub filter: Vec<String>,
 }

@@ -55,7 +55,7 @@ fn steps(store: &Store, image: &Image, args: &HistoryArgs) -> Vec<Row> {
     let steps = history.iter().enumerate().map(|(at, step)| {
         let made_layer = !step.empty_layer().unwrap_or(false);
         let size = if made_layer { sizes.next().unwrap_or(0) } else { 0 };
-        let time = step.created().as_deref().and_then(Timestamp::parse);
+        let time = step.created().as_deref().and_then(Timestamp::parse_known);
         // An image that was made here says of itself what the same content always says.
         let time = image.made.filter(|_| at == last).or(time);
         let by = plain(step.created_by().as_deref().unwrap_or_default()).replace('\t', " ");

@@ -20,7 +20,7 @@ use crate::reference::Reference;
 use crate::registry::manifest::{self, Kept, Kind};
 use crate::registry::{self, Document, Platform, Registry};
 use crate::selinux;
-use crate::snapshot::{FILES, LayerRecord, Snapshots, create_directory};
+use crate::snapshot::{FILES, LayerRecord, Snapshots, create_directory, remove_tree};
 use crate::store::{self, Content, Image, Staging, Store};
 
 /// Layers that come in at the same time, as many as Docker takes and one more.
@@ -43,7 +43,12 @@ pub(crate) struct Source<'a> {
     pub(crate) staged: Option<&'a Layout>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// What comes from elsewhere, for a platform that nobody has asked for.
+    pub(crate) fn new(registry: &'a dyn Registry, platform: &'a Platform) -> Self {
+        Self { registry, platform, asked: false, made_here: false, staged: None }
+    }
+
     /// Whether a blob was linked to `path`, where there is nothing yet. If it is not one of a session's, or its file system has no links, it is not.
     fn links(&self, digest: &Digest, path: &Path) -> bool {
         self.staged.is_some_and(|layout| fs::hard_link(layout.blob_path(digest), path).is_ok())
@@ -137,13 +142,8 @@ pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause>
     let document = layout.resolve(image.manifest_digest.as_str())?;
     // What only a list keeps may be in Docker's words: it says itself what it is.
     let document = Document { media_type: String::new(), ..document };
-    let source = Source {
-        registry: layout,
-        platform: &Platform::host(),
-        asked: false,
-        made_here: true,
-        staged: None,
-    };
+    let host = Platform::host();
+    let source = Source { made_here: true, ..Source::new(layout, &host) };
     install(&source, document, &[], store, &NoProgress)
 }
 
@@ -175,10 +175,36 @@ fn read_config(
 ) -> Result<(Digest, Vec<u8>), Cause> {
     let descriptor = manifest.config();
     let digest = digest_of(descriptor)?;
-    let mut config = Vec::new();
-    let read = source.blob(descriptor)?.read_to_end(&mut config);
-    read.map_err(|error| registry::Error::from_read(error, "config", &digest))?;
+    let config = read_blob(source, descriptor, |_, mut content| {
+        let mut config = Vec::new();
+        let read = content.read_to_end(&mut config);
+        read.map_err(|error| registry::Error::from_read(error, "config", &digest))?;
+        Ok(config)
+    })?;
     Ok((digest, config))
+}
+
+/// Reads a blob from the first place where it is what its digest says: a mirror may have something else. `read` is told how many were
+/// tried before.
+fn read_blob<T>(
+    source: &dyn Registry,
+    descriptor: &Descriptor,
+    read: impl Fn(usize, Box<dyn Read + Send + '_>) -> Result<T, Cause>,
+) -> Result<T, Cause> {
+    let mut errors = Vec::new();
+    loop {
+        let place = errors.len();
+        let content = source.blob_at(place, descriptor).map_err(Cause::from);
+        let error = match content.and_then(|content| read(place, content)) {
+            Err(Cause::Registry(error)) => error,
+            other => return other,
+        };
+        let is_wrong = matches!(error, registry::Error::Mismatch { .. });
+        errors.push(error);
+        if !is_wrong || errors.len() >= source.places() {
+            return Err(registry::Error::of_several(errors).into());
+        }
+    }
 }
 
 fn digest_of(descriptor: &Descriptor) -> Result<Digest, registry::Error> {
@@ -307,20 +333,32 @@ impl Pending<'_> {
         let blob = layer.needs_blob.then(|| self.staging.path(&format!("{position}.blob")));
         // What is linked is read all the same, and thereby verified.
         let copy = blob.as_deref().filter(|blob| !source.links(&layer.digest, blob));
-        let content: Box<dyn Read + Send + '_> = if layer.needs_blob {
-            source.registry.blob(&layer.descriptor)?
-        } else {
-            Box::new(self.store.blob(&layer.digest, layer.descriptor.size())?)
+        let take = |content: Box<dyn Read + Send + '_>| {
+            let digest = layer.digest.clone();
+            let incoming = Incoming::new(digest, content, copy, progress, cancelled)?;
+            match layer.needs_files {
+                true => self.unpack(position, layer, incoming, source.made_here),
+                false => incoming.keep().map(|()| Staged::default()),
+            }
         };
-        let digest = layer.digest.clone();
-        let incoming = Incoming::new(digest, content, copy, progress, cancelled)?;
-        let staged = if layer.needs_files {
-            self.unpack(position, layer, incoming, source.made_here)?
+        let staged = if layer.needs_blob {
+            read_blob(source.registry, &layer.descriptor, |tried, content| {
+                if tried > 0 {
+                    self.clear(position)?;
+                }
+                take(content)
+            })?
         } else {
-            incoming.keep()?;
-            Staged::default()
+            take(Box::new(self.store.blob(&layer.digest, layer.descriptor.size())?))?
         };
         Ok(Staged { blob, ..staged })
+    }
+
+    /// Takes away what came of a layer that was not what it should be.
+    fn clear(&self, position: usize) -> Result<(), Cause> {
+        let blob = self.staging.path(&format!("{position}.blob"));
+        fs::remove_file(&blob).map_err(store::Error::file("remove", &blob))?;
+        Ok(remove_tree(&self.staging.path(&format!("{position}.layer")))?)
     }
 
     fn unpack(

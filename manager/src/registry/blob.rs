@@ -26,8 +26,14 @@ pub(super) struct Resumable<'a> {
 }
 
 impl<'a> Resumable<'a> {
-    pub(super) fn open(mirrors: &'a Mirrors, path: String, size: u64) -> Result<Self, Error> {
-        let (answer, position) = mirrors.content(&path, 0, 0)?;
+    /// Asks the host at `position`, or the first behind it that has the blob.
+    pub(super) fn open(
+        mirrors: &'a Mirrors,
+        path: String,
+        size: u64,
+        position: usize,
+    ) -> Result<Self, Error> {
+        let (answer, position) = mirrors.content(&path, 0, position)?;
         let body = reader(answer.into_body());
         Ok(Self { mirrors, position, path, size, offset: 0, resumes: 0, body })
     }

@@ -376,6 +376,12 @@ impl Client {
         let limit = size.unwrap_or(MAX_MANIFEST).min(MAX_MANIFEST);
         let what = format!("manifest `{selector}`");
         let content = self.read(answer, limit + 1, MAX_MANIFEST, &what)?;
+        if media_type == "text/html" && content.trim_ascii_start().starts_with(b"<") {
+            return Err(Error::Invalid(format!(
+                "`{}` answered with a web page instead of {what}: a proxy or a login page may stand in the registry's place",
+                self.host()
+            )));
+        }
         let asked: Option<Digest> = selector.parse().ok();
         // A tag's digest is only what the registry says, but then it must be true.
         let expected = match asked.or(promised) {

@@ -141,10 +141,18 @@ impl Error {
     }
 
     /// The error of several hosts that were asked in turn.
-    pub(super) fn of_all(mut errors: Vec<Self>) -> Option<Self> {
-        match errors.len() {
-            0 | 1 => errors.pop(),
-            _ => Some(Self::Everywhere(errors)),
+    pub(super) fn of_all(errors: Vec<Self>) -> Option<Self> {
+        (!errors.is_empty()).then(|| Self::of_several(errors))
+    }
+
+    /// The same of one at least.
+    pub(crate) fn of_several(mut errors: Vec<Self>) -> Self {
+        match errors.pop() {
+            Some(only) if errors.is_empty() => only,
+            last => {
+                errors.extend(last);
+                Self::Everywhere(errors)
+            }
         }
     }
 

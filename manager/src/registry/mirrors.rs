@@ -152,9 +152,21 @@ impl Registry for Mirrors {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        self.blob_at(0, descriptor)
+    }
+
+    fn places(&self) -> usize {
+        self.hosts.iter().rposition(|host| host.can.pull).map_or(0, |last| last + 1)
+    }
+
+    fn blob_at(
+        &self,
+        place: usize,
+        descriptor: &Descriptor,
+    ) -> Result<Box<dyn Read + Send + '_>, Error> {
         let digest = digest_of(descriptor)?;
         let size = descriptor.size();
-        let body = Resumable::open(self, format!("blobs/{digest}"), size)?;
+        let body = Resumable::open(self, format!("blobs/{digest}"), size, place)?;
         Ok(Box::new(Verifier::new(body, Expected { digest, size: Some(size) })))
     }
 }

@@ -74,4 +74,18 @@ pub trait Registry: Sync {
     /// The content of a blob, verified as it is read: its end is an error of kind `InvalidData`
     /// unless size and digest are what `descriptor` says.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
+
+    /// How many places content may come from.
+    fn places(&self) -> usize {
+        1
+    }
+
+    /// The same from a place, counted from 0, or one behind it.
+    fn blob_at(
+        &self,
+        _place: usize,
+        descriptor: &Descriptor,
+    ) -> Result<Box<dyn Read + Send + '_>, Error> {
+        self.blob(descriptor)
+    }
 }

@@ -7,6 +7,7 @@
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, open};
@@ -100,7 +101,9 @@ fn compose(prepared: &Prepared, label: Option<&str>) -> Result<OwnedFd, Failure>
     let data = prepared.data.iter().map(|path| ("datadir+", path));
     let writable = [("upperdir", &prepared.upper), ("workdir", &prepared.work)];
     for (key, path) in lower.chain(data).chain(writable) {
-        if path.as_os_str().len() <= MAX_STRING {
+        // overlayfs takes a backslash for an escape in some of them.
+        let name = path.as_os_str().as_bytes();
+        if name.len() <= MAX_STRING && !name.contains(&b'\\') {
             fsconfig_set_string(context.as_fd(), key, path.as_path()).map_err(explained)?;
         } else {
             let directory = directory(path)?;

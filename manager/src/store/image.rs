@@ -49,7 +49,7 @@ impl Image {
     /// When it was made, as far as anybody knows.
     #[must_use]
     pub fn time(&self) -> Option<Timestamp> {
-        self.made.or_else(|| Timestamp::parse(self.created.as_deref()?))
+        self.made.or_else(|| Timestamp::parse_known(self.created.as_deref()?))
     }
 }
 

@@ -8,7 +8,7 @@ use bundle::digest::Digest;
 use super::damaged::{Needed, Reachable};
 use super::{Error, Image, Store};
 use crate::disk::usage;
-use crate::snapshot::entries;
+use crate::snapshot::{entries, name_of};
 
 impl Store {
     /// The bytes of disk that removing all images would free that `keep` does not keep.
@@ -33,8 +33,7 @@ impl Store {
         // The copies of a layer that goes are counted with it.
         let mut copies = self.snapshots().unused_copies()?;
         copies.retain(|copy| {
-            let layer = copy.ancestors().nth(2).and_then(std::path::Path::file_name);
-            needed.has(&layer.unwrap_or_default().to_string_lossy())
+            copy.ancestors().nth(2).is_some_and(|layer| needed.has(&name_of(layer)))
         });
         bytes += copies.iter().map(|copy| usage(copy)).sum::<u64>();
         Ok(bytes + outside(&self.snapshots().committed_directories()?, &needed))
@@ -65,9 +64,5 @@ impl Store {
 }
 
 fn outside(paths: &[PathBuf], needed: &Needed) -> u64 {
-    let is_outside = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        !needed.has(&name)
-    };
-    paths.iter().filter(is_outside).map(|path| usage(path)).sum()
+    paths.iter().filter(|path| !needed.has(&name_of(path))).map(|path| usage(path)).sum()
 }

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
 use super::damaged::{Needed, Reachable, called};
 use super::{Error, Image, Staging, Store};
-use crate::snapshot::{entries, remove_tree};
+use crate::snapshot::{entries, name_of, remove_tree};
 
 /// Something that is wrong, and what mends it.
 #[derive(Debug)]
@@ -209,10 +209,9 @@ impl Store {
 
 /// What there is in a directory that nothing leads to.
 fn leftover(kind: &str, paths: &[PathBuf], needed: &Needed) -> Vec<Damage> {
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     paths
         .iter()
-        .filter(|path| !needed.has(&name(path)))
+        .filter(|path| !needed.has(&name_of(path)))
         .map(|path| Damage {
             what: format!("{kind} `{}` belongs to no image and no container", path.display()),
             remedy: Remedy::Collect,

@@ -1,6 +1,6 @@
 //! Volumes on disk: made whole and put in place by one rename, removed the other way round.
 
-use super::{ANONYMOUS, VolumeName, mount};
+use super::{ANONYMOUS, BUILD_CACHE, VolumeName, mount};
 use crate::clock::Timestamp;
 use crate::container::make_private;
 use crate::error::{Error, Result};
@@ -11,6 +11,7 @@ use crate::selinux;
 use crate::settings::Settings;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,6 +21,9 @@ use std::path::{Path, PathBuf};
 
 /// What begins the name of a volume that is being made, or removed. No volume's own name does.
 const HALF: &str = ".half-";
+
+/// What holds the files of a volume, in its directory.
+const DATA: &str = "_data";
 
 /// A volume.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,7 +69,7 @@ impl Volumes {
     /// Where the data of a volume is.
     #[must_use]
     pub fn data(&self, name: &VolumeName) -> PathBuf {
-        self.root.join(name.as_str()).join("_data")
+        self.root.join(name.as_str()).join(DATA)
     }
 
     /// Keeps everybody else from making and removing volumes.
@@ -105,17 +109,26 @@ impl Volumes {
         }
     }
 
-    /// The volume of this name.
+    /// The volume of this name. Of one without a record, what is wrong is that it has none.
     pub fn find(&self, name: &str) -> Result<Volume> {
-        let missing =
-            || Error::Rejected { message: format!("get {name}: no such volume"), hint: None };
+        let missing = || Error::refusal(format!("get {name}: no such volume"));
         let name = VolumeName::parse(name).map_err(|_| missing())?;
-        let path = self.root.join(name.as_str()).join("volume.json");
-        match fs::read(&path) {
+        let directory = self.root.join(name.as_str());
+        let path = directory.join("volume.json");
+        let text = match fs::read(&path) {
+            // A second look: it may have been made since the first one, and comes with its record.
+            Err(error) if is_missing(&error) && directory.is_dir() => fs::read(&path),
+            read => read,
+        };
+        match text {
             Ok(text) => {
                 serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing()),
+            Err(error) if is_missing(&error) && directory.is_dir() => {
+                let source = serde_json::Error::custom("there is no such file");
+                Err(Error::Damaged { path, source })
+            }
+            Err(error) if is_missing(&error) => Err(missing()),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
     }
@@ -153,8 +166,13 @@ impl Volumes {
         }
         let (labels, options) = (BTreeMap::new(), BTreeMap::new());
         let volume = Volume { name: name.clone(), created: Timestamp::now(), labels, options };
+        let directory = self.root.join(name.as_str());
+        make_directory(&directory.join(DATA)).or_else(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(Error::io("make", &directory.join(DATA))(error)),
+        })?;
         // The same file: whoever fills the volume has it locked.
-        let path = self.root.join(name.as_str()).join("volume.json");
+        let path = directory.join("volume.json");
         let text = serde_json::to_vec_pretty(&volume)
             .map_err(|source| Error::Damaged { path: path.clone(), source })?;
         fs::write(&path, text).map_err(Error::io("write", &path))?;
@@ -163,7 +181,7 @@ impl Volumes {
 
     fn names(&self) -> Result<Vec<VolumeName>> {
         let entries = match fs::read_dir(&self.root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if is_missing(&error) => return Ok(Vec::new()),
             entries => entries.map_err(Error::io("read", &self.root))?,
         };
         let name = |entry: fs::DirEntry| VolumeName::parse(entry.file_name().to_str()?).ok();
@@ -192,10 +210,7 @@ impl Volumes {
         let path = self.root.join(name.as_str());
         let make = || -> std::io::Result<()> {
             fs::DirBuilder::new().mode(0o700).create(&half)?;
-            fs::DirBuilder::new().mode(0o755).create(half.join("_data"))?;
-            // The mode of mkdir is subject to the umask.
-            rustix::fs::chmod(half.join("_data"), rustix::fs::Mode::from_raw_mode(0o755))?;
-            selinux::label_volume(&half.join("_data"))?;
+            make_directory(&half.join(DATA))?;
             fs::write(half.join("volume.json"), serde_json::to_vec_pretty(&volume)?)?;
             fs::rename(&half, &path)
         };
@@ -213,7 +228,7 @@ impl Volumes {
         self.leave_mounts(name)?;
         let (path, half) = (self.root.join(name.as_str()), self.root.join(format!("{HALF}{name}")));
         match fs::rename(&path, &half) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if is_missing(&error) => return Ok(()),
             result => result.map_err(Error::io("remove", &path))?,
         }
         fs::remove_dir_all(&half).map_err(Error::io("remove", &half))?;
@@ -275,11 +290,29 @@ impl Volumes {
     }
 }
 
+/// Makes a directory for the files of a volume.
+pub(super) fn make_directory(path: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().mode(0o755).create(path)?;
+    // The mode of mkdir is subject to the umask.
+    rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o755))?;
+    selinux::label_volume(path)
+}
+
+fn is_missing(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
+}
+
 impl Volume {
     /// Whether nobody has named it.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.labels.contains_key(ANONYMOUS)
+    }
+
+    /// Whether it is a cache of builds.
+    #[must_use]
+    pub fn is_build_cache(&self) -> bool {
+        self.labels.contains_key(BUILD_CACHE)
     }
 }
 

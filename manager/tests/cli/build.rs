@@ -249,8 +249,16 @@ fn what_builds_have_kept_is_removed_by_itself() {
     let held = world.nman(["buildx", "prune", "-af"]).ok();
     assert_eq!(held.stdout(), nothing);
     assert!(held.stderr().contains("a build is under way"), "{}", held.stderr());
+    world.nman(["volume", "create", "unused"]).ok();
+    let held = world.nman(["volume", "prune", "-af"]).ok();
+    assert!(held.stdout().starts_with("Deleted Volumes:\nunused\n\nTotal"), "{}", held.stdout());
+    assert!(held.stderr().contains("a build is under way"), "{}", held.stderr());
+    assert_eq!(caches().text().lines().count(), 1);
     drop(lock);
     assert_eq!(cached(), 3);
+    let said = world.nman(["volume", "prune", "-af"]).ok();
+    assert!(said.stdout().starts_with("Deleted Volumes:\nbuild-cache-"), "{}", said.stdout());
+    assert_eq!((caches().text(), said.stderr()), (String::new(), String::new()));
     let refused = world.nman(["builder", "prune", "-f", "--filter", "name=x"]).exits(1).stderr();
     assert!(refused.contains("invalid filter 'name'"), "{refused}");
     world.nman(["rmi", "kept"]).ok();
@@ -302,9 +310,12 @@ fn a_step_that_fails_says_which_and_leaves_nothing() {
         wrong.contains("wrong:2: unknown instruction: RUM\n\nhint: did you mean `RUN`?"),
         "{wrong}"
     );
-    fs::write(&file, dockerfile("RUN --mount=type=gpu,target=/x true")).unwrap();
+    // What cannot be right is told before the first step.
+    fs::write(&file, dockerfile("RUN true\nRUN --mount=type=gpu,target=/x true")).unwrap();
     let refused = build(&world, &["-f", &file], &context).exits(1).stderr();
-    assert!(refused.contains("RUN --mount=type=gpu is not supported"), "{refused}");
+    let expected =
+        "wrong:3: RUN --mount=type=gpu,target=/x true: RUN --mount=type=gpu is not supported\n";
+    assert!(refused.starts_with("nman: ") && refused.ends_with(expected), "{refused}");
     fs::write(&file, dockerfile("RUN [\"/nope\"]")).unwrap();
     build(&world, &["-f", &file], &context).exits(1);
     fs::write(&file, dockerfile("COPY nope /x")).unwrap();

@@ -302,7 +302,15 @@ fn what_was_built_is_written_for_whoever_deploys_it() {
     fs::remove_file(world.path("context/file")).unwrap();
     build(&world, &options, &context).exits(1);
     assert!(!file.exists());
+    // Nor of one that the registry does not take.
     drop(registry);
+    fs::write(world.path("context/file"), "1").unwrap();
+    let id = world.path("id");
+    let options = [&options[..], &["--iidfile", id.to_str().unwrap()]].concat();
+    build(&world, &[&options[..], &["-t", &name, "--push"]].concat(), &context).exits(1);
+    assert!(!file.exists() && !id.exists());
+    build(&world, &[&options[..], &["-t", &name]].concat(), &context).ok();
+    assert!(file.exists() && id.exists());
     world.assert_no_container();
 }
 

@@ -386,3 +386,18 @@ fn a_full_disk_is_named_with_what_frees_it_and_nothing_half_made_stays() {
     world.nman(["rm", "stopped"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn images_and_containers_are_where_a_path_says_whatever_characters_it_has() {
+    let world = World::new();
+    let archive = world.path("image.tar").display().to_string();
+    world.nman(["save", "-o", &archive, IMAGE]).ok();
+    let root = world.path("a b\\c:d,e=\"f/root");
+    fs::create_dir_all(&root).unwrap();
+    let command = |words: &[&str]| world.command(words).env("NMAN_ROOT", &root).run().ok().stdout();
+    command(&["load", "-i", &archive]);
+    let words = ["run", "--rm", "--network", "none", "-v", "kept:/kept", IMAGE, "sh", "-c"];
+    command(&[&words[..], &["echo content > /kept/file"]].concat());
+    assert_eq!(command(&[&words[..], &["cat /kept/file"]].concat()), "content\n");
+    world.assert_no_container();
+}

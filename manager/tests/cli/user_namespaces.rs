@@ -30,6 +30,11 @@ fn root_of_the_container_is_nobody_on_the_host_and_owns_what_root_owns() {
         said.lines().next()
     );
     assert_eq!(world.shell(&["-v", "data:/data"], "stat -c %u /data/file").ok().stdout(), "0\n");
+    // A volume that is filled has the owners that the image has.
+    let options = ["--uidmap", "0:200000:65536", "-v", "filled:/bin"];
+    let said = world.shell(&options, "touch /bin/new; stat -c %u /bin /bin/busybox /bin/new").ok();
+    assert_eq!(said.stdout(), "0\n0\n0\n");
+    assert_eq!(owner(data.trim().replace("/data/", "/filled/") + "/busybox"), 0);
     world.nman(["rm", "mapped"]).ok();
     world.assert_no_container();
 }

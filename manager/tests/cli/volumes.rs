@@ -411,3 +411,68 @@ fn what_mount_asked_for_is_shown_as_docker_shows_it() {
     world.nman(["rm", "-v", "some", "none"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_volume_that_could_not_be_filled_is_as_empty_as_it_was() {
+    let world = World::new();
+    let text = "mkdir -p /data/sub && dd if=/dev/zero of=/data/sub/big bs=1k count=600 2>/dev/null && echo text > /data/text && chmod 1750 /data";
+    world.run(&["--name", "maker"], &["sh", "-c", text]).ok();
+    world.nman(["commit", "maker", "filler"]).ok();
+    world.nman(["rm", "maker"]).ok();
+    // The image's files fit, but not with what else is there.
+    let volumes = world.path("root/volumes");
+    std::fs::create_dir_all(&volumes).unwrap();
+    mount("tmpfs", &volumes, "tmpfs", MountFlags::empty(), c"size=1m").unwrap();
+    std::fs::write(volumes.join(".hog"), vec![0; 700 << 10]).unwrap();
+    let run = |script: &str| {
+        let words = ["--rm", "--network", "none", "-v", "v1:/data", "filler", "sh", "-c", script];
+        world.nman([&["run"][..], &words].concat())
+    };
+    let refused = run("true").exits(125).stderr();
+    assert!(refused.contains("into volume `v1`: no space left on device"), "{refused}");
+    assert_eq!(entries(&volumes.join("v1/_data")), [] as [std::path::PathBuf; 0]);
+    assert_eq!(entries(&volumes.join("v1")).len(), 2, "nothing else takes room");
+    std::fs::remove_file(volumes.join(".hog")).unwrap();
+    // Nor does what a killed process has begun.
+    std::fs::create_dir(volumes.join("v1/_filling")).unwrap();
+    std::fs::write(volumes.join("v1/_filling/text"), "half").unwrap();
+    let said = run("cat /data/text; stat -c '%s' /data/sub/big; stat -c %a /data").ok().stdout();
+    assert_eq!(said, "text\n614400\n1750\n");
+    assert_eq!(entries(&volumes.join("v1")).len(), 2);
+    unmount(&volumes, UnmountFlags::DETACH).unwrap();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_volume_without_a_record_is_told_and_mended_or_removed() {
+    let world = World::new();
+    world.shell(&["-v", "kept:/kept"], "echo content > /kept/file").ok();
+    let directory = world.path("root/volumes/kept");
+    let wreck = || std::fs::remove_file(directory.join("volume.json")).unwrap();
+    wreck();
+    let listed = world.nman(["volume", "ls", "-q"]).ok();
+    assert_eq!(listed.stdout(), "");
+    assert!(listed.stderr().contains("volume `kept` is left out: cannot read `"), "{listed}");
+    for line in ["create kept", "inspect kept", "rm kept"] {
+        let args = ["volume"].into_iter().chain(line.split(' ')).collect::<Vec<_>>();
+        let refused = world.nman(&args).exits(1).stderr();
+        assert!(refused.contains("volume.json`: there is no such file\n"), "{refused}");
+        assert!(refused.contains("hint: `nman system check --repair` writes it"), "{refused}");
+    }
+    let refused = world.run(&["-v", "kept:/kept"], &["true"]).exits(125).stderr();
+    assert!(refused.contains("volume.json`: there is no such file\n"), "{refused}");
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.starts_with("damaged: volume kept: "), "{said}");
+    world.nman(["system", "check", "--repair"]).ok();
+    assert_eq!(world.shell(&["-v", "kept:/kept"], "cat /kept/file").ok().text(), "content");
+    // Nor does it need the directory for its files.
+    std::fs::remove_dir_all(directory.join("_data")).unwrap();
+    wreck();
+    world.nman(["system", "check", "--repair"]).ok();
+    assert_eq!(world.shell(&["-v", "kept:/kept"], "ls -A /kept").ok().text(), "");
+    wreck();
+    world.nman(["volume", "rm", "-f", "kept"]).ok();
+    assert!(!directory.exists());
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.assert_no_container();
+}

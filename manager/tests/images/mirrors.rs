@@ -21,13 +21,14 @@ fn the_first_mirror_that_has_the_image_gives_it_under_the_registrys_name() {
     let (empty, full) = (Registry::start(), Registry::start());
     let (_directory, source) = TestImage::two_layers().layout();
     full.push(&source, "team/app:1");
-    let (empty, full) = (empty.address(), full.address());
-    hosts(
-        "registry.invalid",
-        &format!(
-            "[host.\"http://127.0.0.1:1\"]\n[host.\"http://{empty}\"]\n[host.\"http://{full}\"]\n"
-        ),
-    );
+    // As a network answers that wants a login first.
+    let page = Server::start(|_| {
+        Answer::ok("\n<html>hello</html>").with("Content-Type", "text/html; charset=utf-8")
+    });
+    let (empty, full, page) = (empty.address(), full.address(), page.address());
+    let mirrors =
+        ["127.0.0.1:1", &empty, page, &full].map(|host| format!("[host.\"http://{host}\"]\n"));
+    hosts("registry.invalid", &mirrors.concat());
     let nman = Nman::new();
     let told = nman.run(&["pull", "registry.invalid/team/app:1"]).ok();
     assert_eq!(told.stdout(), "registry.invalid/team/app:1\n");
@@ -39,6 +40,8 @@ fn the_first_mirror_that_has_the_image_gives_it_under_the_registrys_name() {
         "nman: cannot pull `registry.invalid/team/app:2`: \
          cannot reach `127.0.0.1:1`: connection refused; \
          not found: `{empty}` answers: manifest unknown; \
+         `{page}` answered with a web page instead of manifest `2`: \
+         a proxy or a login page may stand in the registry's place; \
          not found: `{full}` answers: manifest unknown; \
          no such host `registry.invalid`\n"
     );
@@ -141,6 +144,33 @@ fn a_blob_that_the_mirror_cannot_finish_comes_from_the_next() {
     let ranges: Vec<_> = continued.map(|r| r.header("range").map(str::to_owned)).collect();
     assert!(ranges.iter().all(|range| range.as_deref() == Some("bytes=10-")), "{ranges:?}");
     assert_eq!(ranges.len(), 3, "two layers and the configuration");
+}
+
+#[test]
+fn a_blob_that_is_not_what_its_digest_says_comes_from_the_next() {
+    let _sandbox = Sandbox::enter();
+    let image = TestImage::two_layers();
+    let whole = Server::with_image(image.clone(), |_, answer| answer);
+    let wrong = Server::with_image(image, |request, mut answer| {
+        if request.path.contains("/blobs/") {
+            let last = answer.body.len() - 1;
+            answer.body[last] ^= 1;
+        }
+        answer
+    });
+    let host = |server: &Server| format!("[host.\"http://{}\"]\n", server.address());
+    let nman = Nman::new();
+    hosts("registry.invalid", &host(&wrong));
+    let error = nman.run(&["pull", "registry.invalid/app"]).exits(1).stderr();
+    assert!(error.contains(" does not match: its digest is "), "{error}");
+    assert!(error.contains("; no such host `registry.invalid`"), "{error}");
+    hosts("registry.invalid", &(host(&wrong) + &host(&whole)));
+    nman.run(&["pull", "registry.invalid/app"]).ok();
+    let blobs = |server: &Server| {
+        server.requests().iter().filter(|request| request.path.contains("/blobs/")).count()
+    };
+    assert_eq!((blobs(&wrong), blobs(&whole)), (4, 3), "the configuration was asked for twice");
+    nman.run(&["system", "check"]).ok();
 }
 
 #[test]

@@ -176,11 +176,9 @@ impl<'a> Caches<'a> {
         let host = Platform::host();
         let platform = self.platform.as_ref().unwrap_or(&host);
         let asked = self.platform.is_some();
-        let (content, config) = look_at(
-            &Source { registry: &*registry, platform, asked, made_here: false, staged: None },
-            document,
-        )
-        .map_err(text)?;
+        let (content, config) =
+            look_at(&Source { asked, ..Source::new(&*registry, platform) }, document)
+                .map_err(text)?;
         let config = serde_json::from_slice(&config).map_err(text)?;
         let steps = format::within(&config, &content.manifest);
         let image = steps.is_empty().then_some((config, content.manifest));
@@ -205,13 +203,8 @@ impl<'a> Caches<'a> {
             }
         };
         // Whom it is for was asked when the step's key was made.
-        let source = Source {
-            registry,
-            platform: &Platform::host(),
-            asked: false,
-            made_here: false,
-            staged: None,
-        };
+        let host = Platform::host();
+        let source = Source::new(registry, &host);
         let (content, _) = look_at(&source, document.clone()).map_err(text)?;
         let own = content.chain_ids.len().checked_sub(below.len());
         if !content.chain_ids.starts_with(below) || own.is_none_or(|own| own > 1) {

@@ -258,3 +258,24 @@ fn a_trigger_keeps_its_here_documents() {
     let texts: Vec<&str> = read.heredocs.iter().map(|heredoc| heredoc.text.as_str()).collect();
     assert_eq!(texts, ["echo $A\n", "text\n"]);
 }
+
+#[test]
+fn what_cannot_be_right_is_told_before_anything_is_made() {
+    let checked = |steps: &str| {
+        let (given, file) = (Given::default(), parse(&format!("FROM x\n{steps}")).unwrap());
+        check(&plan(&file, &given).unwrap(), &given).map_err(|fault| (fault.line, fault.why))
+    };
+    assert_eq!(
+        checked("RUN long\nENV A=$B\nCOPY --chwon=1 a /b"),
+        Err((4, "COPY --chwon=1 a /b: COPY --chwon=1 is not supported".to_owned()))
+    );
+    assert_eq!(
+        checked("COPY <<E /x\n$A\nE\nRUN --mount=type=bind x"),
+        Err((5, "RUN --mount=type=bind x: RUN --mount=type=bind needs a target".to_owned()))
+    );
+    // What depends on the image, or on a variable, may be right.
+    for steps in ["RUN --mount=target=. x", "STOPSIGNAL $S", "EXPOSE ${P}x", "COPY --chmod=$M a /b"]
+    {
+        assert_eq!(checked(steps), Ok(()), "{steps}");
+    }
+}
