@@ -277,6 +277,10 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
             if let Some(namespace) = namespace.as_ref().filter(|_| plans.is_empty()) {
                 errors.extend(orphan::forget_strays_within(&state, namespace.as_fd()).err());
             }
+            let has_ground = !settings.rootless || state.namespace().is_some();
+            if plans.is_empty() && has_ground {
+                errors.extend(orphan::take_links(&state, id).err());
+            }
             for plan in plans.iter().rev() {
                 let left = match &namespace {
                     Some(namespace) if !shared => {

@@ -363,9 +363,7 @@ impl NetworkPlan {
     fn plan_link(&mut self, bridge: &Bridge, number: u8, mac: MacAddress, mtu: u32) -> Result<()> {
         self.steps.push(Step::Veth {
             name: veth_name(&self.container, number).parse()?,
-            // By the number, as the name: in the container's next life the same name may be another network's, and the
-            // link of the last life, which the kernel may not have taken away yet, is still known for ours.
-            mac: MacAddress::derived(&format!("{}#{number}", self.container)),
+            mac: veth_mac(&self.container, number),
             peer: self.interface.clone(),
             peer_mac: mac,
             bridge: bridge.name.clone(),
@@ -462,12 +460,18 @@ impl NetworkPlan {
 }
 
 /// The host's end of a container's link: the interface's number makes it the only one of that name.
-fn veth_name(container: &ContainerId, number: u8) -> String {
+pub(super) fn veth_name(container: &ContainerId, number: u8) -> String {
     const LONGEST: usize = 15;
     let number = if number == 0 { String::new() } else { number.to_string() };
     let mut name = format!("nm{}", container.short());
     name.truncate(LONGEST - number.len());
     name + &number
+}
+
+/// By the number, as the name: in the container's next life the same name may be another network's, and the link of the last life, which
+/// the kernel may not have taken away yet, is still known for ours.
+pub(super) fn veth_mac(container: &ContainerId, number: u8) -> MacAddress {
+    MacAddress::derived(&format!("{container}#{number}"))
 }
 
 /// The link address that marks a bridge as made by this program, by its name.

@@ -203,6 +203,31 @@ fn a_port_of_a_container_whose_records_went_leads_to_nobody_else() {
     world.assert_no_container();
 }
 
+/// The kernel takes a link away when it comes to the namespace at its other end, and not as long as somebody has that open.
+#[test]
+fn a_container_whose_records_went_takes_its_link_along() {
+    let world = World::new();
+    world.nman(["network", "create", "other"]).ok();
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    world.nman(["network", "connect", "other", "web"]).ok();
+    let address = world.inspect("web", "/NetworkSettings/IPAddress");
+    let namespace = format!("/proc/{}/ns/net", world.inspect("web", "/State/Pid"));
+    let namespace = fs::File::open(namespace).unwrap();
+    empty_the_state(&world);
+    let monitor = super::monitor::monitor_of(&world, "web");
+    kill_process(Pid::from_raw(i32::try_from(monitor).unwrap()).unwrap(), Signal::KILL).unwrap();
+    world.nman(["rm", "-f", "web"]).ok();
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    let stray = format!("the packet filter knows {}", address.as_str().unwrap());
+    assert!(said.contains(&stray), "{said}");
+    world.nman(["system", "check", "--repair"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    drop(namespace);
+    world.nman(["network", "rm", "other"]).ok();
+    world.assert_no_container();
+}
+
 #[test]
 fn a_container_whose_records_went_can_be_stopped_and_is_connected_by_a_restart() {
     let world = World::new();
