@@ -10,6 +10,7 @@ use super::netns;
 use super::plan::NetworkPlan;
 use super::port::Taken;
 use crate::id::ContainerId;
+use crate::notice;
 use crate::pending::create_new;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -21,6 +22,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Where the state of all networks is kept.
 #[derive(Clone, Debug)]
@@ -37,6 +39,9 @@ pub struct Lock {
     /// What stands for the network namespace, where other state directories have networks in it, too.
     _namespace: Option<OwnedFd>,
 }
+
+/// Seconds after which somebody who has waited wants to know for what.
+const LONG: u64 = 5;
 
 /// A file that each network namespace has for itself, and that only its administrator may open: whoever else could, could keep us
 /// waiting. It is neither read nor written.
@@ -378,13 +383,21 @@ fn lock_namespace() -> Result<Option<OwnedFd>> {
 }
 
 fn wait_for(file: OwnedFd, path: &Path) -> Result<OwnedFd> {
+    let begun = Instant::now();
     loop {
         match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
-            Ok(()) => return Ok(file),
+            Ok(()) => break,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::file("lock", path, errno)),
         }
     }
+    let waited = begun.elapsed().as_secs();
+    if waited >= LONG {
+        notice::note(format!(
+            "another `nman` was at work on networks for {waited} s, which had to be waited for; a CNI plug-in of it may have taken so long"
+        ));
+    }
+    Ok(file)
 }
 
 /// Removes a file; none is fine.
