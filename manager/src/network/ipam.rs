@@ -237,7 +237,11 @@ fn choose(
 }
 
 fn exhausted(definition: &Definition, ranges: &[Range]) -> Error {
-    let range = ranges.iter().map(|range| range.subnet.to_string()).collect::<Vec<_>>().join(", ");
+    let name = |range: &Range| match range.is_whole() {
+        true => range.subnet.to_string(),
+        false => format!("{}-{} of {}", range.first(), range.last(), range.subnet),
+    };
+    let range = ranges.iter().map(name).collect::<Vec<_>>().join(", ");
     Error::Exhausted { network: definition.name.to_string(), range }
 }
 
