@@ -4,7 +4,7 @@
 //! so that whatever is on the host can be found again from here. Lives under `/run`: gone after a reboot, as
 //! are links and firewall rules.
 
-use super::error::{Error, Result};
+use super::error::{Error, RECORDS, Result};
 use super::name::{InterfaceName, NetworkName};
 use super::netns;
 use super::plan::NetworkPlan;
@@ -93,7 +93,7 @@ impl State {
     }
 
     fn records(&self) -> PathBuf {
-        self.directory.join("connected")
+        self.directory.join(RECORDS)
     }
 
     /// The directory of what containers are called on their networks.
@@ -285,23 +285,56 @@ impl State {
         self.read_records(|_| true)
     }
 
+    /// The records that do not read back, each with what is wrong with it.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn damaged(&self) -> Result<Vec<(PathBuf, Error)>> {
+        let read = |path: PathBuf| Some((read_record(&path).err()?, path));
+        let unread = self.record_paths(|_| true)?.into_iter().filter_map(read);
+        Ok(unread
+            .filter(|(error, _)| error.is_damage())
+            .map(|(error, path)| (path, error))
+            .collect())
+    }
+
+    /// Removes a record that does not read back. What it told of is then known as lost.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget_damaged(&self, path: &Path) -> Result<()> {
+        let _lock = self.lock()?;
+        match read_record(path) {
+            Err(error) if error.is_damage() => remove_file(path),
+            read => read.map(drop),
+        }
+    }
+
     /// The records whose file names are wanted.
     fn read_records(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<NetworkPlan>> {
+        let mut plans = Vec::new();
+        for path in self.record_paths(wanted)? {
+            plans.extend(read_record(&path)?);
+        }
+        Ok(plans)
+    }
+
+    fn record_paths(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
         let directory = self.records();
         let failed = |error| Error::file("read", &directory, error);
-        let mut plans = Vec::new();
+        let mut paths = Vec::new();
         let entries = match std::fs::read_dir(&directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(plans),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(paths),
             entries => entries.map_err(failed)?,
         };
         for entry in entries {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.ends_with(".json") && wanted(name) {
-                plans.extend(read_record(&path)?);
+                paths.push(path);
             }
         }
-        Ok(plans)
+        Ok(paths)
     }
 
     /// One container's plan for one network, if it is connected.

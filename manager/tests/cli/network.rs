@@ -203,6 +203,31 @@ fn a_port_of_a_container_whose_records_went_leads_to_nobody_else() {
     world.assert_no_container();
 }
 
+#[test]
+fn a_record_of_a_connection_that_does_not_read_back_is_taken_away_by_repair() {
+    let world = World::new();
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let record = super::world::entries(&world.state().join("network/connected")).pop().unwrap();
+    fs::write(&record, "{").unwrap();
+    fs::write(world.state().join("network/leases/nman/10.90.0.77"), "").unwrap();
+    let hint = "`nman system check --repair` removes a record that does not read back";
+    world.nman(["ps"]).exits(1).says(hint);
+    world.run(&["--rm", "--network", "bridge"], &["true"]).exits(125).says(hint);
+    let what = format!("the record of a connection: cannot read `{}`", record.display());
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.starts_with(&format!("damaged: {what}")) && said.lines().count() == 1, "{said}");
+    let said = world.nman(["system", "check", "--repair"]).exits(1).stdout();
+    assert!(said.starts_with(&format!("repaired: {what}")), "{said}");
+    let lease = "repaired: the address 10.90.0.77 of network `nman` belongs to no container";
+    let lost = "damaged: container web is on network `nman`, and no record says so";
+    assert!(said.contains(lease) && said.contains(lost), "{said}");
+    world.nman(["restart", "-t", "0", "web"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
 /// The kernel takes a link away when it comes to the namespace at its other end, and not as long as somebody has that open.
 #[test]
 fn a_container_whose_records_went_takes_its_link_along() {
