@@ -21,8 +21,8 @@ fuzz_target!(|data: (&[u8], Vec<IpAddr>, &str)| {
         _ => false,
     };
     let addresses: Vec<IpAddr> = addresses.iter().filter(family).copied().collect();
-    let answer = message::addresses(query, &question, &addresses);
-    assert!(answer.len() <= 512, "{} bytes", answer.len());
+    let answer = message::addresses(query, &question, &addresses, message::DATAGRAM);
+    assert!(answer.len() <= message::DATAGRAM, "{} bytes", answer.len());
     for answer in [
         answer,
         message::failure(query, &question, message::NO_SUCH_NAME),

@@ -12,7 +12,7 @@ use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::store::{self, Store};
-use crate::{images, networks, volume};
+use crate::{images, network as networking, networks, volume};
 use serde_json::Value;
 
 /// The objects of those that were found, and what went wrong with the others. A name that several kinds of objects have is
@@ -46,10 +46,11 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
             Err(error) => damage = Some(error.into()).filter(is_damage),
         }
     }
-    if wanted(InspectType::Network)
-        && let Ok(network) = networks::object(settings, name)
-    {
-        return Ok(network);
+    if wanted(InspectType::Network) {
+        match networks::object(settings, name) {
+            Ok(network) => return Ok(network),
+            Err(error) => damage = damage.or(Some(error).filter(is_damage)),
+        }
     }
     if wanted(InspectType::Volume) {
         match volume::object(settings, name) {
@@ -70,5 +71,9 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
 /// Whether it is not known that something is not there, because a record does not read back.
 fn is_damage(error: &Error) -> bool {
     use store::Error::{Damaged, NoIndex};
-    matches!(error, Error::Damaged { .. } | Error::Store(Damaged { .. } | NoIndex { .. }))
+    match error {
+        Error::Damaged { .. } | Error::Store(Damaged { .. } | NoIndex { .. }) => true,
+        Error::Network(error) => matches!(error, networking::Error::Definition { .. }),
+        _ => false,
+    }
 }

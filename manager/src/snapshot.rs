@@ -454,10 +454,17 @@ fn remove_file(path: &Path) -> Result<(), Error> {
 
 /// Removes a tree without following symlinks; that it is gone already is no error.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(Error::file("remove", path)),
+    /// Whoever looks for what a killed `nman` has left makes a container's lock anew, in the moment in which that is gone and its
+    /// directory is not. Each does so once.
+    const TRIES: usize = 100;
+    for _ in 1..TRIES {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => return removed.map_err(Error::file("remove", path)),
+        }
     }
+    fs::remove_dir_all(path).map_err(Error::file("remove", path))
 }
 
 #[cfg(test)]

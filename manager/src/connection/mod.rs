@@ -277,6 +277,11 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
             if let Some(namespace) = namespace.as_ref().filter(|_| plans.is_empty()) {
                 errors.extend(orphan::forget_strays_within(&state, namespace.as_fd()).err());
             }
+            let has_ground = !settings.rootless || state.namespace().is_some();
+            if plans.is_empty() && has_ground {
+                // The kernel does so as well, if later: a damaged record of another container keeps none from going.
+                let _ = orphan::take_links(&state, id);
+            }
             for plan in plans.iter().rev() {
                 let left = match &namespace {
                     Some(namespace) if !shared => {

@@ -2,7 +2,7 @@
 
 use crate::notice;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +72,7 @@ impl Open {
     pub(super) fn decompress(&mut self) -> io::Result<Option<Vec<u8>>> {
         let Some(path) = &self.compressed else { return Ok(None) };
         let mut contents = Vec::new();
+        self.file.rewind()?;
         match flate2::read::MultiGzDecoder::new(&mut self.file).read_to_end(&mut contents) {
             // The kernel's: it may be read another time.
             Err(error) if error.raw_os_error().is_some() => return Err(error),

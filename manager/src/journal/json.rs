@@ -6,7 +6,7 @@
 //! than any other document of ours. Lines that look different, such as Docker's own, go through serde.
 
 use super::{Entry, Stream, Text};
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 const HEAD: &[u8] = br#"{"log":""#;
 const STDOUT: &[u8] = br#"","stream":"stdout""#;
@@ -78,10 +78,11 @@ const ENDED: [(Stream, &[u8]); 2] = [
 ];
 
 /// Reads the line that a block begins with and says how long it is, if it is the most frequent kind: a whole line of
-/// ours in which nothing is escaped but its end. One search finds that, and all the rest stands at a fixed distance.
+/// ours in which nothing is escaped but its end. One search finds that, and all the rest stands at a fixed distance. A line that is a
+/// piece of a longer one has no such end: what is searched for ends with it.
 pub(super) fn read_whole(block: &[u8]) -> Option<(Entry<'_>, usize)> {
     let rest = block.strip_prefix(HEAD)?;
-    let (text, rest) = rest.split_at(memchr(b'\\', rest)?);
+    let (text, rest) = rest.split_at(memchr2(b'\\', b'\n', rest)?);
     let (stream, rest) =
         ENDED.iter().find_map(|(stream, end)| Some((*stream, rest.strip_prefix(*end)?)))?;
     let (time, rest) = rest.split_at_checked(TIME_LENGTH)?;

@@ -10,6 +10,7 @@
 mod files;
 mod follow;
 mod json;
+mod last;
 mod local;
 mod output;
 mod reader;

@@ -1,10 +1,11 @@
 //! Reads a log: all of its files as one, from where is asked for.
 
 use super::files::{Open, next_after, open_all};
+use super::last::{self, Start};
 use super::local::{self, Kind};
 use super::{Entry, Format, Output, Text, json};
 use crate::error::{Error, Result};
-use memchr::{memchr, memchr_iter, memrchr_iter};
+use memchr::memchr;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -53,6 +54,12 @@ impl Seek for Contents {
     }
 }
 
+/// A file that is to be read, from there on. It is not in memory before it is its turn.
+struct Waiting {
+    open: Open,
+    offset: u64,
+}
+
 /// A file that is being read.
 struct Current {
     /// Kept to find out what follows it.
@@ -68,6 +75,12 @@ impl Current {
         };
         Ok(Self { open, contents })
     }
+
+    fn at(Waiting { open, offset }: Waiting) -> io::Result<Self> {
+        let mut current = Self::new(open)?;
+        current.contents.seek(SeekFrom::Start(offset))?;
+        Ok(current)
+    }
 }
 
 /// Reads a log from its oldest wanted line on.
@@ -75,7 +88,11 @@ pub struct Reader {
     path: PathBuf,
     format: Format,
     selection: Selection,
-    files: VecDeque<Current>,
+    current: Option<Current>,
+    /// What comes after that.
+    waiting: VecDeque<Waiting>,
+    /// How long the last file was in the beginning.
+    end: u64,
     buffer: Vec<u8>,
     /// So much of the buffer is filled with what has not been shown.
     filled: usize,
@@ -91,7 +108,9 @@ impl Reader {
         let mut reader = Self {
             path: path.to_owned(),
             format,
-            files: VecDeque::new(),
+            current: None,
+            waiting: VecDeque::new(),
+            end: 0,
             buffer: vec![0; BLOCK],
             filled: 0,
             skip: 0,
@@ -105,21 +124,19 @@ impl Reader {
 
     fn begin(&mut self) -> io::Result<()> {
         let all = open_all(&self.path)?;
+        self.end = all.last().map_or(Ok(0), |last| last.file.metadata().map(|it| it.len()))?;
         let Some(mut wanted) = self.selection.tail else {
-            self.files = all.into_iter().map(Current::new).collect::<io::Result<_>>()?;
+            self.waiting = all.into_iter().map(|open| Waiting { open, offset: 0 }).collect();
             return Ok(());
         };
         for open in all.into_iter().rev() {
             let mut current = Current::new(open)?;
-            let (start, lines, skip) = match self.format {
-                Format::Json => start_of_last_lines(&mut current.contents, wanted)?,
-                Format::Local => start_of_last_records(&mut current.contents, wanted)?,
-            };
+            let Start { offset, lines, skip } =
+                last::start(self.format, &mut current.contents, wanted)?;
             if self.format == Format::Local && self.selection.details {
-                self.attributes = attributes_of(&mut current.contents)?;
+                self.attributes = last::attributes_of(&mut current.contents)?;
             }
-            current.contents.seek(SeekFrom::Start(start))?;
-            self.files.push_front(current);
+            self.waiting.push_front(Waiting { open: current.open, offset });
             self.skip = skip;
             wanted -= lines.min(wanted);
             if wanted == 0 {
@@ -129,51 +146,61 @@ impl Reader {
         Ok(())
     }
 
-    /// Shows everything that there is.
+    /// Shows everything that there was when the log was opened. Who writes faster than that is read keeps nobody reading.
     pub fn read_all(&mut self, out: &mut Output) -> Result<()> {
-        while !self.files.is_empty() {
-            self.read_file(out)?;
-            if self.files.len() == 1 {
+        self.read_files(out, self.end)
+    }
+
+    /// Shows the files, and of the last one no more than up to `end`.
+    fn read_files(&mut self, out: &mut Output, end: u64) -> Result<()> {
+        loop {
+            if self.current.is_none() {
+                let Some(next) = self.waiting.pop_front() else { break };
+                self.current = Some(Current::at(next).map_err(Error::io("read", &self.path))?);
+            }
+            self.read_file(out, if self.waiting.is_empty() { end } else { u64::MAX })?;
+            if self.waiting.is_empty() {
                 break;
             }
-            self.files.pop_front();
+            self.current = None;
             // What was cut off at the end of a file has no rest in the next.
             self.filled = 0;
         }
         out.flush()
     }
 
-    /// The same, and goes on with the files that have come after the last one meanwhile.
+    /// Shows everything that there is, and goes on with the files that have come after the last one meanwhile.
     pub fn read_on(&mut self, out: &mut Output) -> Result<()> {
-        if self.files.is_empty() {
+        if self.current.is_none() && self.waiting.is_empty() {
             self.begin().map_err(Error::io("read", &self.path))?;
         }
         loop {
-            self.read_all(out)?;
-            let Some(current) = self.files.front() else { return Ok(()) };
+            self.read_files(out, u64::MAX)?;
+            let Some(current) = &self.current else { return Ok(()) };
             match next_after(&self.path, &current.open).map_err(Error::io("read", &self.path))? {
                 None => return Ok(()),
                 // Nothing more is written to the old one now: what is there is read first.
-                Some(next) => {
-                    self.files
-                        .push_back(Current::new(next).map_err(Error::io("read", &self.path))?);
-                }
+                Some(open) => self.waiting.push_back(Waiting { open, offset: 0 }),
             }
         }
     }
 
-    /// Shows the rest of the first file.
-    fn read_file(&mut self, out: &mut Output) -> Result<()> {
+    /// Shows the rest of the current file, up to `end` if that can be written to.
+    fn read_file(&mut self, out: &mut Output, end: u64) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let result = self.read_blocks(&mut buffer, out);
+        let result = self.read_blocks(&mut buffer, out, end);
         self.buffer = buffer;
         result
     }
 
-    fn read_blocks(&mut self, buffer: &mut [u8], out: &mut Output) -> Result<()> {
-        self.rewind().map_err(Error::io("read", &self.path))?;
-        while let Some(current) = self.files.front_mut() {
-            let read = match current.contents.read(&mut buffer[self.filled..]) {
+    fn read_blocks(&mut self, buffer: &mut [u8], out: &mut Output, end: u64) -> Result<()> {
+        let begin = self.rewind().map_err(Error::io("read", &self.path))?;
+        let mut left = begin.map_or(u64::MAX, |begin| end.saturating_sub(begin));
+        while let Some(current) = &mut self.current {
+            let room = buffer
+                .len()
+                .min(self.filled.saturating_add(usize::try_from(left).unwrap_or(usize::MAX)));
+            let read = match current.contents.read(&mut buffer[self.filled..room]) {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::io("read", &self.path)(error)),
@@ -181,6 +208,7 @@ impl Reader {
             if read == 0 {
                 break;
             }
+            left -= read as u64;
             let filled = self.filled + read;
             let used = match self.format {
                 Format::Json => self.show_lines(&buffer[..filled], out)?,
@@ -199,13 +227,16 @@ impl Reader {
 
     /// Goes back to where the last whole record has ended. What was there of the next is read again: a writer whose disk was
     /// full has taken it back. A file that somebody has emptied is read from its beginning: its writer appends.
-    fn rewind(&mut self) -> io::Result<()> {
+    ///
+    /// Returns where that is; `None` where nothing can be written.
+    fn rewind(&mut self) -> io::Result<Option<u64>> {
         let filled = std::mem::take(&mut self.filled) as u64;
-        let Some(current) = self.files.front_mut() else { return Ok(()) };
-        let Contents::File(file) = &mut current.contents else { return Ok(()) };
+        let Some(Current { contents: Contents::File(file), .. }) = &mut self.current else {
+            return Ok(None);
+        };
         let position = file.stream_position()?.saturating_sub(filled);
         let is_there = file.metadata()?.len() >= position;
-        file.seek(SeekFrom::Start(if is_there { position } else { 0 })).map(drop)
+        file.seek(SeekFrom::Start(if is_there { position } else { 0 })).map(Some)
     }
 
     /// Shows the whole lines of a block; returns how much of it they are.
@@ -328,88 +359,6 @@ fn described(attributes: &[u8]) -> String {
     let pairs =
         object.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
     pairs.collect::<Vec<_>>().join(",")
-}
-
-/// What all lines of a file of our own form are marked with: its first record says it.
-fn attributes_of(file: &mut (impl Read + Seek)) -> io::Result<Vec<u8>> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut start = Vec::new();
-    file.by_ref().take(local::HEAD as u64).read_to_end(&mut start)?;
-    let mut text = Vec::new();
-    if let Some(head) = local::head(&start)
-        && head.kind == Kind::Attributes
-    {
-        file.by_ref().take(head.length as u64).read_to_end(&mut text)?;
-    }
-    Ok(text)
-}
-
-/// Where the last lines of a file begin: `(offset, how many there are from there, how many to leave out)`. Reads
-/// backwards, so that a long log costs no more than a short one.
-fn start_of_last_lines(file: &mut (impl Read + Seek), wanted: u64) -> io::Result<(u64, u64, u64)> {
-    let end = file.seek(SeekFrom::End(0))?;
-    let (mut position, mut seen) = (end, 0);
-    let mut block = Vec::new();
-    while position > 0 {
-        let length = position.min(BLOCK as u64);
-        position -= length;
-        file.seek(SeekFrom::Start(position))?;
-        block.clear();
-        file.by_ref().take(length).read_to_end(&mut block)?;
-        for at in memrchr_iter(b'\n', &block) {
-            // Every newline but the one at the very end begins a line; the one there ends the last.
-            if seen == wanted {
-                return Ok((position + at as u64 + 1, seen, 0));
-            }
-            seen += 1;
-        }
-    }
-    if wanted == 0 { Ok((end, 0, 0)) } else { Ok((0, seen, 0)) }
-}
-
-/// The same for records of our own form, of which the first may have more lines than are wanted.
-fn start_of_last_records(
-    file: &mut (impl Read + Seek),
-    wanted: u64,
-) -> io::Result<(u64, u64, u64)> {
-    let size = file.seek(SeekFrom::End(0))?;
-    let (mut position, mut seen) = (size, 0);
-    while position > 0 && seen < wanted {
-        let Some((head, record)) = record_before(file, position)? else {
-            // The last one is being written, or was cut off. Farther on, what comes after the damage is all there is.
-            let sound = if position == size { local::sound_length(file)? } else { size };
-            if sound == size {
-                break;
-            }
-            position = sound;
-            continue;
-        };
-        position -= (record.len() + local::TAIL) as u64;
-        if matches!(head.kind, Kind::Lines(_)) {
-            let text = &record[local::HEAD..];
-            let unended = u64::from(!text.is_empty() && !text.ends_with(b"\n"));
-            seen += memchr_iter(b'\n', text).count() as u64 + unended;
-        }
-    }
-    Ok((position, seen.min(wanted), seen.saturating_sub(wanted)))
-}
-
-/// The record that ends there, without its tail; `None` where none does.
-fn record_before(
-    file: &mut (impl Read + Seek),
-    end: u64,
-) -> io::Result<Option<(local::Head, Vec<u8>)>> {
-    let mut tail = [0; local::TAIL];
-    let Some(at) = end.checked_sub(local::TAIL as u64) else { return Ok(None) };
-    file.seek(SeekFrom::Start(at))?;
-    file.read_exact(&mut tail)?;
-    let length = u32::from_le_bytes(tail) as usize;
-    let start = at.checked_sub((local::HEAD + length) as u64);
-    let Some(start) = start.filter(|_| length <= local::LONGEST) else { return Ok(None) };
-    file.seek(SeekFrom::Start(start))?;
-    let mut record = vec![0; local::HEAD + length];
-    file.read_exact(&mut record)?;
-    Ok(local::head(&record).filter(|head| head.length == length).map(|head| (head, record)))
 }
 
 #[cfg(test)]
@@ -543,6 +492,26 @@ mod tests {
             assert_eq!(with(until), "one\ntwo\n");
             let stamped = with(Selection { timestamps: true, ..Selection::default() });
             assert_eq!(stamped.matches("Z ").count(), 3, "{stamped}");
+        });
+    }
+
+    #[test]
+    fn what_is_written_after_a_log_was_opened_is_for_who_follows() {
+        each(|path, write, format| {
+            for tail in [None, Some(1), Some(2)] {
+                write("before\n");
+                let selection = Selection { tail, ..Selection::default() };
+                let mut reader = Reader::open(path, format, selection).unwrap();
+                // More than a file takes: what was the current one is put aside, with some of it.
+                (0..100).for_each(|n| write(&format!("after {n}\n")));
+                let mut out = Output::kept();
+                reader.read_all(&mut out).unwrap();
+                let [text, _] = out.into_kept();
+                let text = String::from_utf8(text).unwrap();
+                assert!(text.ends_with("before\n"), "{text}");
+                let followed = shown(&mut reader);
+                assert!(followed.starts_with("after 0\n") && followed.ends_with("after 99\n"));
+            }
         });
     }
 

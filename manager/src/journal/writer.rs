@@ -320,10 +320,11 @@ fn ends_well(file: &File, size: u64) -> io::Result<bool> {
 }
 
 /// Removes a file that was put aside, also while it is being compressed: the plain one first, whose absence tells the
-/// compressor that nobody wants the other either.
+/// compressor that nobody wants the other either. One that was killed has left what it had not finished.
 fn forget(log: &Path, number: u64) -> io::Result<()> {
     let plain = aside_path(log, number);
-    for path in [&plain, &compressed_path(&plain)] {
+    let compressed = compressed_path(&plain);
+    for path in [&plain, &compressed, &unfinished_path(&compressed)] {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -338,14 +339,18 @@ fn compressed_path(plain: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
+fn unfinished_path(compressed: &Path) -> PathBuf {
+    let mut path = compressed.as_os_str().to_owned();
+    path.push(".new");
+    PathBuf::from(path)
+}
+
 /// Compresses a file that was put aside. The compressed one appears whole, also after a power cut, and then the other goes; if that one
 /// has been removed meanwhile, so is this.
 pub(super) fn compress(path: &Path) -> io::Result<()> {
     let mut plain = File::open(path)?;
     let target = compressed_path(path);
-    let mut unfinished = target.clone().into_os_string();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
+    let unfinished = unfinished_path(&target);
     let mut options = OpenOptions::new();
     let out = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
@@ -463,10 +468,35 @@ mod tests {
     }
 
     #[test]
+    fn pieces_of_a_long_line_stay_what_they_are_beside_others() {
+        for (driver, format) in
+            [(LogDriver::JsonFile, Format::Json), (LogDriver::Local, Format::Local)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            let mut log = Writer::open(&path, &config(driver, 0, 1), "").unwrap();
+            let long = "z".repeat(2 * LONGEST_LINE + 1);
+            for (stream, text) in [
+                (Stream::Stdout, long.as_str()),
+                (Stream::Stderr, "oops\n"),
+                (Stream::Stdout, "end\nunended"),
+            ] {
+                log.take(stream, text.as_bytes()).unwrap();
+            }
+            log.finish().unwrap();
+            let mut again = Writer::open(&path, &config(driver, 0, 1), "").unwrap();
+            again.take(Stream::Stderr, b"started again\n").unwrap();
+            let expected = (format!("{long}end\nunended"), "oops\nstarted again\n".to_owned());
+            assert!(shown(&path, format) == expected, "{format:?}");
+        }
+    }
+
+    #[test]
     fn an_old_file_goes_in_whichever_form_the_compressor_has_left_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        for forms in [&["log.1"][..], &["log.1.gz"], &["log.1", "log.1.gz"], &[]] {
+        let killed = ["log.1", "log.1.gz.new"];
+        for forms in [&["log.1"][..], &["log.1.gz"], &["log.1", "log.1.gz"], &killed, &[]] {
             for form in forms {
                 std::fs::write(dir.path().join(form), "old").unwrap();
             }

@@ -86,10 +86,8 @@ impl Filters {
 
     /// The time before which `until` wants a thing to be from: of several the earliest, since all have to hold.
     pub fn until(&self) -> Result<Option<Timestamp>> {
-        let time = |text: &str| {
-            let wrong = |_| self.wrong("until", text, "a time, or a duration such as `24h`");
-            duration::moment(text).map_err(wrong)
-        };
+        let time =
+            |text: &str| duration::moment(text).map_err(|hint| rejected("until", text, hint));
         let times: Result<Vec<Timestamp>> = self.values("until").map(time).collect();
         Ok(times?.into_iter().min())
     }
@@ -97,11 +95,12 @@ impl Filters {
     /// The error for a value that makes no sense.
     #[must_use]
     pub fn wrong(&self, key: &str, value: &str, expected: &str) -> Error {
-        Error::Rejected {
-            message: format!("invalid filter '{key}={value}'"),
-            hint: Some(format!("the value is {expected}")),
-        }
+        rejected(key, value, format!("the value is {expected}"))
     }
+}
+
+fn rejected(key: &str, value: &str, hint: String) -> Error {
+    Error::Rejected { message: format!("invalid filter '{key}={value}'"), hint: Some(hint) }
 }
 
 /// Whether a label is there as `KEY` or `KEY=VALUE` says.

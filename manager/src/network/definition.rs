@@ -27,6 +27,9 @@ pub const DEFAULT_NAME: &str = "nman";
 /// Its bridge.
 pub const DEFAULT_BRIDGE: &str = "nman0";
 
+/// The kernel has no IPv6 on a link of a smaller MTU, nor its switches.
+pub(super) const LEAST_MTU_OF_IPV6: u32 = 1280;
+
 /// Docker's option for the address that ports are published on.
 const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 

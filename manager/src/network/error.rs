@@ -10,6 +10,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// Where the records of connections are, below the directory of the networks' state.
+pub(super) const RECORDS: &str = "connected";
+
 /// The result of this module's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -208,9 +211,20 @@ impl Error {
             Self::CutOff { container, .. } => {
                 Some(format!("`nman restart {container}` connects it again"))
             }
+            Self::File { path, .. }
+                if self.is_damage() && path.parent().is_some_and(|at| at.ends_with(RECORDS)) =>
+            {
+                Some("`nman system check --repair` removes a record that does not read back".into())
+            }
             Self::Connected { .. } => Some("remove the container with `nman rm -f`".into()),
             _ => None,
         }
+    }
+
+    /// Whether a file is there and is not what it should be.
+    pub(crate) fn is_damage(&self) -> bool {
+        use io::ErrorKind::{InvalidData, UnexpectedEof};
+        matches!(self, Self::File { source, .. } if matches!(source.kind(), InvalidData | UnexpectedEof))
     }
 
     pub(crate) fn file(

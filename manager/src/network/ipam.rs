@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The addresses of one container on one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,7 +237,11 @@ fn choose(
 }
 
 fn exhausted(definition: &Definition, ranges: &[Range]) -> Error {
-    let range = ranges.iter().map(|range| range.subnet.to_string()).collect::<Vec<_>>().join(", ");
+    let name = |range: &Range| match range.is_whole() {
+        true => range.subnet.to_string(),
+        false => format!("{}-{} of {}", range.first(), range.last(), range.subnet),
+    };
+    let range = ranges.iter().map(name).collect::<Vec<_>>().join(", ");
     Error::Exhausted { network: definition.name.to_string(), range }
 }
 
@@ -253,6 +257,8 @@ pub(super) fn read(directory: &Path) -> Result<HashMap<IpAddr, String>> {
         let owner = match std::fs::read_link(entry.path()) {
             // It was given back just now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // No link, and not ours: nobody's, as any whose owner is gone.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => PathBuf::new(),
             owner => owner.map_err(failed)?,
         };
         leases.insert(address, owner.to_string_lossy().into_owned());

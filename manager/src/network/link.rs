@@ -5,7 +5,8 @@
 use super::error::{Error, Result};
 use super::name::InterfaceName;
 use super::netlink::route::{Link, RouteSocket, missing_is_fine};
-use super::plan::MacAddress;
+use super::plan::{MacAddress, veth_mac, veth_name};
+use crate::id::ContainerId;
 
 /// The index of a link that has to be there.
 pub(super) fn find(socket: &mut RouteSocket, name: &InterfaceName) -> Result<u32> {
@@ -57,6 +58,14 @@ pub(super) fn is_veth_of_ours(port: &Link) -> bool {
     let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     let id = port.name.strip_prefix("nm");
     port.kind == "veth" && id.is_some_and(|id| id.len() >= 12 && id.bytes().all(hex))
+}
+
+/// Whether a link is the host's end of one of this container's, whatever network that leads to.
+pub(super) fn is_link_of(container: &ContainerId, link: &Link) -> bool {
+    let is_end = |number| {
+        link.name == veth_name(container, number) && link.mac == Some(veth_mac(container, number))
+    };
+    link.kind == "veth" && (0..=u8::MAX).any(is_end)
 }
 
 /// Deletes a link if its kind and its link address say that it is the one that was planned.

@@ -6,9 +6,9 @@
 use super::apply;
 use super::error::{Error, Result};
 use super::firewall;
-use super::link::{is_veth_of_ours, open};
+use super::link::{is_link_of, is_veth_of_ours, open};
 use super::name::{InterfaceName, NetworkName};
-use super::netlink::route::RouteSocket;
+use super::netlink::route::{Link, RouteSocket, missing_is_fine};
 use super::netns;
 use super::plan::{NetworkPlan, Rules, Step};
 use super::state::{Lock, State};
@@ -114,10 +114,17 @@ fn has_another(
     bridge: &InterfaceName,
     links: &HashSet<&str>,
 ) -> Result<bool> {
+    let is_another = |port: &Link| is_veth_of_ours(port) && !links.contains(port.name.as_str());
+    Ok(ports(socket, bridge)?.iter().any(is_another))
+}
+
+/// The ports of a bridge; none of one that is gone.
+fn ports(socket: &mut RouteSocket, bridge: &InterfaceName) -> Result<Vec<Link>> {
     let failed = |error| Error::kernel("read the ports of a bridge", error);
-    let Some(bridge) = socket.link(bridge).map_err(failed)? else { return Ok(false) };
-    let ports = socket.ports(bridge.index).map_err(failed)?;
-    Ok(ports.iter().any(|port| is_veth_of_ours(port) && !links.contains(port.name.as_str())))
+    match socket.link(bridge).map_err(failed)? {
+        Some(bridge) => socket.ports(bridge.index).map_err(failed),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Makes the packet filter forget what is [`lost`].
@@ -128,6 +135,28 @@ pub fn forget_lost(state: &State) -> Result<()> {
     let _lock = state.lock()?;
     let lost = lost_locked(state)?;
     state.run(|| firewall::forget(&lost))
+}
+
+/// Takes away the host's ends of a container's links that no record tells of. The kernel does so when it comes to the namespace, which may
+/// take long, or be never where somebody has it open; until then they count as those of another state directory's container.
+///
+/// # Errors
+/// As [`strays`], or the kernel refuses.
+pub fn take_links(state: &State, container: &ContainerId) -> Result<()> {
+    let plans = state.connected()?;
+    state.run(|| {
+        let bridges: BTreeSet<_> = strangers(&plans)?.into_iter().map(|one| one.bridge).collect();
+        let mut socket = open()?;
+        for bridge in &bridges {
+            let of_container = |port: &Link| is_link_of(container, port);
+            for port in ports(&mut socket, bridge)?.into_iter().filter(of_container) {
+                missing_is_fine(socket.delete_link(port.index)).map_err(|error| {
+                    Error::kernel(format_args!("delete veth `{}`", port.name), error)
+                })?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Makes the packet filter forget those of them that are inside of a container's namespace, which is about to go.

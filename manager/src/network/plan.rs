@@ -12,7 +12,7 @@ pub use gateway::Claim;
 pub use mac::MacAddress;
 pub use step::{Place, Plugin, PublishedPort, Rules, Step};
 
-use super::definition::{Bridge, Definition, Driver};
+use super::definition::{Bridge, Definition, Driver, LEAST_MTU_OF_IPV6};
 use super::endpoint::InterfaceSysctl;
 use super::error::{Error, Result};
 use super::host::{HostFacts, IPV4_FORWARDING, IPV6_FORWARDING};
@@ -190,14 +190,16 @@ pub fn plan(
         Driver::Bridge(bridge) => {
             let mac = appearance.mac.unwrap_or_else(|| lease.link_address());
             plan.mac = Some(mac);
-            let mtu = bridge.mtu.or(host.uplink_mtu).unwrap_or(ETHERNET_MTU);
+            let least = if plan.has_ipv6() { LEAST_MTU_OF_IPV6 } else { 0 };
+            let of_uplink = host.uplink_mtu.map(|mtu| mtu.max(least));
+            let mtu = bridge.mtu.or(of_uplink).unwrap_or(ETHERNET_MTU);
             plan.plan_forwarding(bridge, host);
             plan.plan_bridge(bridge, host, mtu);
             plan.plan_firewall(bridge);
             plan.plan_loopback(bridge);
             plan.plan_link(bridge, appearance.number, mac, mtu)?;
             plan.plan_names(appearance);
-            plan.plan_inside(bridge, appearance, host)?;
+            plan.plan_inside(bridge, appearance, takes_ipv6(host, mtu))?;
         }
         Driver::Foreign(_) => {
             plan.plan_names(appearance);
@@ -267,7 +269,7 @@ impl NetworkPlan {
     fn plan_bridge(&mut self, bridge: &Bridge, host: &HostFacts, mtu: u32) {
         let name = bridge.name.clone();
         self.steps.push(Step::Bridge { name: name.clone(), mac: bridge_mac(&name), mtu });
-        if host.ipv6 && host.lent.is_none() {
+        if takes_ipv6(host, mtu) && host.lent.is_none() {
             // Before the link is up: a container could make itself the host's router (CVE-2020-13401). By a bridge that was there
             // before, the host's own router may be reached, and whoever is on it could have done so already.
             self.steps.push(Step::set(Place::Host, format!("net/ipv6/conf/{name}/accept_ra"), "0"));
@@ -363,9 +365,7 @@ impl NetworkPlan {
     fn plan_link(&mut self, bridge: &Bridge, number: u8, mac: MacAddress, mtu: u32) -> Result<()> {
         self.steps.push(Step::Veth {
             name: veth_name(&self.container, number).parse()?,
-            // By the number, as the name: in the container's next life the same name may be another network's, and the
-            // link of the last life, which the kernel may not have taken away yet, is still known for ours.
-            mac: MacAddress::derived(&format!("{}#{number}", self.container)),
+            mac: veth_mac(&self.container, number),
             peer: self.interface.clone(),
             peer_mac: mac,
             bridge: bridge.name.clone(),
@@ -386,7 +386,7 @@ impl NetworkPlan {
         &mut self,
         bridge: &Bridge,
         appearance: &Appearance,
-        host: &HostFacts,
+        takes_ipv6: bool,
     ) -> Result<()> {
         let (place, interface) = (Place::Container, self.interface.clone());
         self.steps.push(Step::Up { place, interface: "lo".parse()? });
@@ -397,7 +397,7 @@ impl NetworkPlan {
             let router = format!("net/ipv6/conf/{interface}/accept_ra");
             self.steps.push(Step::set(place, router, "0"));
             self.steps.push(Step::set(place, family, "0"));
-        } else if host.ipv6 {
+        } else if takes_ipv6 {
             self.steps.push(Step::set(place, family, "1"));
         }
         self.steps.extend(self.addresses.iter().map(|leased| Step::Address {
@@ -461,13 +461,24 @@ impl NetworkPlan {
     }
 }
 
+/// Whether the kernel has IPv6 on a link of that MTU.
+fn takes_ipv6(host: &HostFacts, mtu: u32) -> bool {
+    host.ipv6 && mtu >= LEAST_MTU_OF_IPV6
+}
+
 /// The host's end of a container's link: the interface's number makes it the only one of that name.
-fn veth_name(container: &ContainerId, number: u8) -> String {
+pub(super) fn veth_name(container: &ContainerId, number: u8) -> String {
     const LONGEST: usize = 15;
     let number = if number == 0 { String::new() } else { number.to_string() };
     let mut name = format!("nm{}", container.short());
     name.truncate(LONGEST - number.len());
     name + &number
+}
+
+/// By the number, as the name: in the container's next life the same name may be another network's, and the link of the last life, which
+/// the kernel may not have taken away yet, is still known for ours.
+pub(super) fn veth_mac(container: &ContainerId, number: u8) -> MacAddress {
+    MacAddress::derived(&format!("{container}#{number}"))
 }
 
 /// The link address that marks a bridge as made by this program, by its name.

@@ -8,12 +8,14 @@ use super::error::{Error, Result};
 use super::ipam::LeasedAddress;
 use super::plan::{NetworkPlan, Plugin, Step};
 use super::subnet::Subnet;
+use crate::process::Process;
 use bundle::reason::reason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -203,7 +205,7 @@ impl Call<'_> {
             .env("CNI_NETNS", self.netns())
             .env("CNI_IFNAME", self.plan.interface.as_str())
             .env("CNI_ARGS", &self.plugin.args);
-        let (success, said) = converse(program, &config.to_string())
+        let (success, said) = converse(program, &config.to_string(), PATIENCE)
             .map_err(|error| self.failed(command, reason(&error)))?;
         if success { Ok(said) } else { Err(self.failed(command, complaint(&said))) }
     }
@@ -228,8 +230,9 @@ pub fn check(kind: &str, version: &str) -> Result<()> {
     };
     let mut program = program(kind)?;
     program.env("CNI_COMMAND", "VERSION");
-    let (success, said) = converse(program, &json!({ "cniVersion": version }).to_string())
-        .map_err(|error| failed(reason(&error)))?;
+    let question = json!({ "cniVersion": version }).to_string();
+    let (success, said) =
+        converse(program, &question, PATIENCE).map_err(|error| failed(reason(&error)))?;
     if !success {
         return Err(failed(complaint(&said)));
     }
@@ -257,9 +260,20 @@ fn program(kind: &str) -> Result<Command> {
 }
 
 /// Runs a program on a text; returns whether it succeeded, and what it said.
-fn converse(mut program: Command, text: &str) -> io::Result<(bool, String)> {
+fn converse(mut program: Command, text: &str, patience: Duration) -> io::Result<(bool, String)> {
+    let deadline = Instant::now() + patience;
+    let late = |what| {
+        let text = format!("it has not {what} within {} s", patience.as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    };
     let mut child = program.spawn()?;
-    let said = talk(&mut child, text);
+    let said =
+        talk(&mut child, text, deadline).and_then(|said| said.ok_or_else(|| late("answered")));
+    // One that has said all that it has to say may go on all the same.
+    let said = said.and_then(|said| match has_ended(&child, deadline)? {
+        true => Ok(said),
+        false => Err(late("ended")),
+    });
     if said.is_err() {
         let _ = child.kill();
     }
@@ -267,28 +281,40 @@ fn converse(mut program: Command, text: &str) -> io::Result<(bool, String)> {
     Ok((status.success(), said?))
 }
 
-fn talk(child: &mut Child, text: &str) -> io::Result<String> {
+/// Gives a program its text, and reads what it says to that; `None` if that takes until the deadline.
+fn talk(child: &mut Child, text: &str, deadline: Instant) -> io::Result<Option<String>> {
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read its configuration says itself why not. A pipe takes 64 KiB at once.
         let _ = stdin.write_all(text.as_bytes());
     }
     let mut said = Vec::new();
-    let Some(mut stdout) = child.stdout.take() else { return Ok(String::new()) };
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        if poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&left))? == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("it has not answered within {} s", PATIENCE.as_secs()),
-            ));
-        }
+    let Some(mut stdout) = child.stdout.take() else { return Ok(Some(String::new())) };
+    while is_readable(stdout.as_fd(), deadline)? {
         let mut chunk = [0; 4096];
         let length = stdout.read(&mut chunk)?;
         said.extend_from_slice(&chunk[..length]);
         if length == 0 || said.len() as u64 > LONGEST {
-            return String::from_utf8(said).map_err(io::Error::other);
+            return String::from_utf8(said).map(Some).map_err(io::Error::other);
+        }
+    }
+    Ok(None)
+}
+
+/// Waits for the end of a program, until the deadline.
+fn has_ended(child: &Child, deadline: Instant) -> io::Result<bool> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Nobody else has its id before we have collected it.
+    let process = i32::try_from(child.id()).ok().and_then(|id| Process::open(id, |_| true));
+    Ok(process.ok_or(Errno::SRCH)?.wait_for_exit(Some(left))?)
+}
+
+fn is_readable(file: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::from_borrowed_fd(file, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
         }
     }
 }
@@ -379,6 +405,20 @@ mod tests {
     fn only_versions_that_have_it_are_asked_to_check() {
         assert!(["0.4.0", "1.0.0", "1.1.0"].into_iter().all(has_check));
         assert!(!["", "0.1.0", "0.2.0", "0.3.0", "0.3.1"].into_iter().any(has_check));
+    }
+
+    #[test]
+    fn a_plugin_is_not_waited_for_longer_than_it_may_take() {
+        let shell = |script: &str| {
+            let mut program = Command::new("/bin/sh");
+            program.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            converse(program, "{}", Duration::from_secs(1))
+        };
+        let said = |script: &str| shell(script).unwrap_err().to_string();
+        assert_eq!(said("exec sleep 1000"), "it has not answered within 1 s");
+        // Also one that has said everything and closed its output.
+        assert_eq!(said("echo '{}'; exec sleep 1000 >&-"), "it has not ended within 1 s");
+        assert_eq!(shell("echo '{}'; exit 3").unwrap(), (false, "{}\n".to_owned()));
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! so that whatever is on the host can be found again from here. Lives under `/run`: gone after a reboot, as
 //! are links and firewall rules.
 
-use super::error::{Error, Result};
+use super::error::{Error, RECORDS, Result};
 use super::name::{InterfaceName, NetworkName};
 use super::netns;
 use super::plan::NetworkPlan;
 use super::port::Taken;
 use crate::id::ContainerId;
+use crate::notice;
 use crate::pending::create_new;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -21,6 +22,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Where the state of all networks is kept.
 #[derive(Clone, Debug)]
@@ -37,6 +39,9 @@ pub struct Lock {
     /// What stands for the network namespace, where other state directories have networks in it, too.
     _namespace: Option<OwnedFd>,
 }
+
+/// Seconds after which somebody who has waited wants to know for what.
+const LONG: u64 = 5;
 
 /// A file that each network namespace has for itself, and that only its administrator may open: whoever else could, could keep us
 /// waiting. It is neither read nor written.
@@ -88,7 +93,7 @@ impl State {
     }
 
     fn records(&self) -> PathBuf {
-        self.directory.join("connected")
+        self.directory.join(RECORDS)
     }
 
     /// The directory of what containers are called on their networks.
@@ -280,23 +285,56 @@ impl State {
         self.read_records(|_| true)
     }
 
+    /// The records that do not read back, each with what is wrong with it.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn damaged(&self) -> Result<Vec<(PathBuf, Error)>> {
+        let read = |path: PathBuf| Some((read_record(&path).err()?, path));
+        let unread = self.record_paths(|_| true)?.into_iter().filter_map(read);
+        Ok(unread
+            .filter(|(error, _)| error.is_damage())
+            .map(|(error, path)| (path, error))
+            .collect())
+    }
+
+    /// Removes a record that does not read back. What it told of is then known as lost.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget_damaged(&self, path: &Path) -> Result<()> {
+        let _lock = self.lock()?;
+        match read_record(path) {
+            Err(error) if error.is_damage() => remove_file(path),
+            read => read.map(drop),
+        }
+    }
+
     /// The records whose file names are wanted.
     fn read_records(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<NetworkPlan>> {
+        let mut plans = Vec::new();
+        for path in self.record_paths(wanted)? {
+            plans.extend(read_record(&path)?);
+        }
+        Ok(plans)
+    }
+
+    fn record_paths(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
         let directory = self.records();
         let failed = |error| Error::file("read", &directory, error);
-        let mut plans = Vec::new();
+        let mut paths = Vec::new();
         let entries = match std::fs::read_dir(&directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(plans),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(paths),
             entries => entries.map_err(failed)?,
         };
         for entry in entries {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.ends_with(".json") && wanted(name) {
-                plans.extend(read_record(&path)?);
+                paths.push(path);
             }
         }
-        Ok(plans)
+        Ok(paths)
     }
 
     /// One container's plan for one network, if it is connected.
@@ -378,13 +416,21 @@ fn lock_namespace() -> Result<Option<OwnedFd>> {
 }
 
 fn wait_for(file: OwnedFd, path: &Path) -> Result<OwnedFd> {
+    let begun = Instant::now();
     loop {
         match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
-            Ok(()) => return Ok(file),
+            Ok(()) => break,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::file("lock", path, errno)),
         }
     }
+    let waited = begun.elapsed().as_secs();
+    if waited >= LONG {
+        notice::note(format!(
+            "another `nman` was at work on networks for {waited} s, which had to be waited for; a CNI plug-in of it may have taken so long"
+        ));
+    }
+    Ok(file)
 }
 
 /// Removes a file; none is fine.

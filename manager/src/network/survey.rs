@@ -113,18 +113,28 @@ fn of_bridge(
     let Some(bridge) = bridge else { return Ok(vec!["is gone".to_owned()]) };
     let failed = |error| Error::kernel("read the addresses of a bridge", error);
     let addresses = socket.addresses(bridge.index).map_err(failed)?;
-    let lost = plan.steps.iter().filter_map(|step| match step {
-        Step::Address { place: Place::Host, address, .. } if !addresses.contains(address) => {
-            Some(format!("has lost its address {address}"))
+    let mut lost = Vec::new();
+    for step in &plan.steps {
+        match step {
+            Step::Address { place: Place::Host, address, .. } if !addresses.contains(address) => {
+                lost.push(format!("has lost its address {address}"));
+            }
+            Step::Up { place: Place::Host, interface }
+                if interface.as_str() == bridge.name && !bridge.is_up =>
+            {
+                lost.push("is down".to_owned());
+            }
+            // Those of the bridge itself: what is the host's has a value to go back to.
+            Step::Sysctl { place: Place::Host, key, value, previous: None }
+                if read_sysctl(key)?.is_some_and(|current| current != *value) =>
+            {
+                let key = key.replace('/', ".");
+                lost.push(format!("has lost its setting `{key}`, which was {value}"));
+            }
+            _ => {}
         }
-        Step::Up { place: Place::Host, interface }
-            if interface.as_str() == bridge.name && !bridge.is_up =>
-        {
-            Some("is down".to_owned())
-        }
-        _ => None,
-    });
-    Ok(lost.collect())
+    }
+    Ok(lost)
 }
 
 /// Whether the host still passes packets on.

@@ -5,7 +5,6 @@ use crate::cli::{NetworkPruneArgs, NetworkRmArgs};
 use crate::connection::identity::PREDEFINED;
 use crate::connection::{self, ground};
 use crate::container::Containers;
-use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;
@@ -131,9 +130,7 @@ impl Prune {
     pub fn new(args: &NetworkPruneArgs) -> Result<Self> {
         let filters = preferences::prune_filters(&args.filter);
         let filters = Filters::parse(&filters, &["label", "label!", "until"])?;
-        for text in filters.values("until") {
-            duration::moment(text).map_err(Error::Usage)?;
-        }
+        filters.until()?;
         Ok(Self { filters })
     }
 

@@ -56,10 +56,12 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
     // Containers first: what they leave behind keeps layers.
     check_containers(settings, repair, &mut report)?;
     check_definitions(settings, &mut report)?;
-    check_networks(settings, repair, &mut report)?;
-    check_ground(settings, repair, &mut report)?;
-    check_connections(settings, repair, &mut report)?;
-    check_records(settings, repair, &mut report)?;
+    if check_readable(settings, repair, &mut report)? {
+        check_networks(settings, repair, &mut report)?;
+        check_ground(settings, repair, &mut report)?;
+        check_connections(settings, repair, &mut report)?;
+        check_records(settings, repair, &mut report)?;
+    }
     check_store(settings, repair, &mut report)?;
     check_volumes(settings, repair, &mut report)?;
     if report.text.is_empty() {
@@ -179,6 +181,20 @@ fn network_state(settings: &Settings) -> Result<Option<network::State>> {
         Err(Error::Network(error)) if error.is_read_only() => Ok(None),
         state => Ok(Some(state?)),
     }
+}
+
+/// Records of connections that do not read back. As long as there is one, nothing else is known about connections, and nobody connects;
+/// returns whether there is none any more.
+fn check_readable(settings: &Settings, repair: bool, report: &mut Report) -> Result<bool> {
+    let Some(state) = network_state(settings)? else { return Ok(true) };
+    let mut all_read = true;
+    for (path, error) in state.damaged()? {
+        let mended = repair.then(|| state.forget_damaged(&path).is_ok());
+        all_read &= mended == Some(true);
+        let hint = "`nman system check --repair` removes it, and tells what is connected without a record then";
+        report.add(&format!("the record of a connection: {error}"), mended, hint);
+    }
+    Ok(all_read)
 }
 
 /// Leases and connections of containers that there are not.

@@ -1,7 +1,7 @@
 //! Bridges that are not one state directory's alone: the host's own, and the one that every state directory has.
 
 use super::world::{World, eventually};
-use nconform::fixture::{Capture, Output};
+use nconform::fixture::{Capture, HostNetwork, Output};
 
 fn ip(args: &str) -> Output {
     Capture::of("ip").args(args.split(' ')).run().ok()
@@ -74,4 +74,24 @@ fn an_auxiliary_address_is_somebodys_alone() {
     let why = "failed to allocate secondary ip address (r:10.5.0.1): Address already in use";
     assert!(refused.stderr().contains(why), "{refused}");
     world.nman(["network", "inspect", "web"]).exits(1);
+}
+
+#[test]
+fn a_network_may_be_too_small_for_ipv6() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    ip(&format!("link set {} mtu 1200", HostNetwork::UPLINK));
+    world.nman(["network", "create", "-o", "mtu=1000", "small"]).ok();
+    world.nman(["network", "create", "--ipv6", "both"]).ok();
+    for (network, mtu) in [("bridge", "1200"), ("small", "1000"), ("both", "1280")] {
+        let script = "ping -c 1 -w 5 $(ip route | awk '/^default/ { print $3 }') >/dev/null &&
+            cat /sys/class/net/eth0/mtu";
+        let said = world.shell(&["--network", network], script).ok().text();
+        assert_eq!(said, mtu, "{network}");
+    }
+    let refused = ["network", "create", "--ipv6", "-o", "mtu=1000", "smaller"];
+    world.nman(refused).exits(1).says("1000 is too little for IPv6, which takes 1280 at least");
+    world.nman(["network", "rm", "small", "both"]).ok();
+    drop(host);
+    world.assert_no_container();
 }

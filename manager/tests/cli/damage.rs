@@ -387,6 +387,10 @@ fn a_bundle_and_a_network_that_do_not_read_back_are_told() {
             format!("network torn: cannot use the network definition `{}`", network.display());
         assert!(said.contains(&line) && said.contains(end), "{said}");
     }
+    for args in [&["inspect", "torn"][..], &["inspect", "--type", "network", "torn"]] {
+        let said = world.nman(args).exits(1).stderr();
+        assert!(said.contains("cannot use the network definition"), "{said}");
+    }
     world.nman(["network", "rm", "-f", "torn"]).ok();
     world.nman(["rm", "-f", "up"]).ok();
     fs::remove_file(file_of(&world, "ended", "config.json").0).unwrap();

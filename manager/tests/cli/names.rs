@@ -2,6 +2,7 @@
 
 use super::world::World;
 use nman::network::netns;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
@@ -255,6 +256,43 @@ fn a_flood_of_queries_is_bounded_and_a_neighbour_still_answered() {
     let monitor = stat(&pid.to_string(), PARENT);
     let descriptors = std::fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().count();
     assert!(descriptors < 150, "{descriptors} descriptors are open");
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_resolver_without_descriptors_takes_no_connection_for_a_while_and_is_not_busy() {
+    let world = World::new();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    let pid = world.inspect("aa", "/State/Pid");
+    let monitor = stat(&pid.to_string(), PARENT).to_string();
+    let open = || super::world::entries(format!("/proc/{monitor}/fd").as_ref()).len() as u64;
+    let limit = |descriptors| {
+        let limit = Rlimit { current: Some(descriptors), maximum: Some(4096) };
+        prlimit(Pid::from_raw(monitor.parse().unwrap()), Resource::Nofile, limit).unwrap();
+    };
+    // No further ones are to be had.
+    limit(open());
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    let mut clients = netns::run_in(namespace.as_fd(), || {
+        Ok([(); 4].map(|()| TcpStream::connect("127.0.0.11:53").unwrap()))
+    })
+    .unwrap();
+    drop(namespace);
+    clients.iter_mut().for_each(|client| send(client, &query("aa", A)));
+    let computed = || stat(&monitor, USER_TIME) + stat(&monitor, SYSTEM_TIME);
+    let begun = computed();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(computed() - begun < 20, "{} of 200", computed() - begun);
+    limit(4096);
+    for client in &mut clients {
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        // One that was let in before could not be told who that is, nor that there is none.
+        let answer = receive(client);
+        assert!(code(&answer) == 2 || address(&answer)[..2] == [10, 90], "{answer:?}");
+    }
+    assert_eq!(address(&ask(&world, "aa", "aa", A, true))[..2], [10, 90]);
+    drop(clients);
     world.nman(["rm", "-f", "aa"]).ok();
     world.assert_no_container();
 }

@@ -204,6 +204,56 @@ fn a_port_of_a_container_whose_records_went_leads_to_nobody_else() {
 }
 
 #[test]
+fn a_record_of_a_connection_that_does_not_read_back_is_taken_away_by_repair() {
+    let world = World::new();
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let record = super::world::entries(&world.state().join("network/connected")).pop().unwrap();
+    fs::write(&record, "{").unwrap();
+    fs::write(world.state().join("network/leases/nman/10.90.0.77"), "").unwrap();
+    let hint = "`nman system check --repair` removes a record that does not read back";
+    world.nman(["ps"]).exits(1).says(hint);
+    world.run(&["--rm", "--network", "bridge"], &["true"]).exits(125).says(hint);
+    let what = format!("the record of a connection: cannot read `{}`", record.display());
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.starts_with(&format!("damaged: {what}")) && said.lines().count() == 1, "{said}");
+    let said = world.nman(["system", "check", "--repair"]).exits(1).stdout();
+    assert!(said.starts_with(&format!("repaired: {what}")), "{said}");
+    let lease = "repaired: the address 10.90.0.77 of network `nman` belongs to no container";
+    let lost = "damaged: container web is on network `nman`, and no record says so";
+    assert!(said.contains(lease) && said.contains(lost), "{said}");
+    world.nman(["restart", "-t", "0", "web"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+/// The kernel takes a link away when it comes to the namespace at its other end, and not as long as somebody has that open.
+#[test]
+fn a_container_whose_records_went_takes_its_link_along() {
+    let world = World::new();
+    world.nman(["network", "create", "other"]).ok();
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    world.nman(["network", "connect", "other", "web"]).ok();
+    let address = world.inspect("web", "/NetworkSettings/IPAddress");
+    let namespace = format!("/proc/{}/ns/net", world.inspect("web", "/State/Pid"));
+    let namespace = fs::File::open(namespace).unwrap();
+    empty_the_state(&world);
+    let monitor = super::monitor::monitor_of(&world, "web");
+    kill_process(Pid::from_raw(i32::try_from(monitor).unwrap()).unwrap(), Signal::KILL).unwrap();
+    world.nman(["rm", "-f", "web"]).ok();
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    let stray = format!("the packet filter knows {}", address.as_str().unwrap());
+    assert!(said.contains(&stray), "{said}");
+    world.nman(["system", "check", "--repair"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    drop(namespace);
+    world.nman(["network", "rm", "other"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_container_whose_records_went_can_be_stopped_and_is_connected_by_a_restart() {
     let world = World::new();
     let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];

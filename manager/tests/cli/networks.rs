@@ -328,10 +328,16 @@ fn what_a_bridge_and_the_host_have_lost_is_found_and_put_back() {
     for family in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
         std::fs::write(format!("/proc/sys/net/{family}"), "0").unwrap();
     }
+    for (key, value) in [("ipv4/conf/{}/route_localnet", "0"), ("ipv6/conf/{}/accept_ra", "1")] {
+        std::fs::write(format!("/proc/sys/net/{}", key.replace("{}", &bridge)), value).unwrap();
+    }
+    let setting = format!("the bridge `{bridge}` of network `web` has lost its setting `net");
     let losses = [
         format!("the bridge `{bridge}` of network `web` has lost its address 10.7.0.1"),
         format!("the bridge `{bridge}` of network `web` has lost its address fd00:7::1"),
         format!("the bridge `{bridge}` of network `web` has lost its address fe80::1"),
+        format!("{setting}.ipv4.conf.{bridge}.route_localnet`, which was 1"),
+        format!("{setting}.ipv6.conf.{bridge}.accept_ra`, which was 0"),
         format!("the bridge `{bridge}` of network `web` is down"),
         "the host no longer forwards packets: `net.ipv4.ip_forward` is 0".to_owned(),
         "the host no longer forwards packets: `net.ipv6.conf.all.forwarding` is 0".to_owned(),

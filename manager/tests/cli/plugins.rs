@@ -191,6 +191,29 @@ fn a_plugin_that_fails_is_quoted_and_what_came_before_is_undone() {
 }
 
 #[test]
+fn who_waits_for_a_plugin_of_another_container_is_told_for_what() {
+    let world = World::new();
+    let directory = spy(&world);
+    // It has said all, and takes its time to end.
+    let begun = directory.join("begun");
+    let script = format!(
+        "#!/bin/sh\ncat >/dev/null\n[ $CNI_COMMAND = ADD ] || exit 0\n: >{}\n\
+         echo '{{\"cniVersion\":\"1.0.0\",\"ips\":[{{\"address\":\"10.8.0.5/24\"}}]}}'\nexec sleep 7 >&-\n",
+        begun.display()
+    );
+    std::fs::write(directory.join("spy"), script).unwrap();
+    define(&world, "odd", r#"{"type":"spy"}"#);
+    let command = world.run_command(&["-d", "--name", "aa", "--network", "odd"], &["sleep", "9"]);
+    let (mut first, said) = command.env("CNI_PATH", &directory).start();
+    eventually("the plug-in is at work", || begun.exists());
+    let waited = world.run(&["--rm", "--network", "bridge"], &["true"]).ok();
+    waited.says("another `nman` was at work on networks for ");
+    assert!(first.wait().unwrap().success(), "{said}");
+    world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run().ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_plugin_that_cannot_clean_up_is_quoted_and_keeps_nothing_for_ever() {
     let world = World::new();
     let directory = spy(&world);

@@ -32,17 +32,19 @@ impl Dir {
     /// Whether somebody is at work on the container: its monitor, or the `nman` that makes or removes it.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        matches!(self.try_lock_as(FlockOperation::NonBlockingLockShared), Ok(None))
+        // Nothing is made for that: where there is no lock, nobody has it, and what is being removed has to become empty.
+        let path = self.join("lock");
+        match lock_open(&path, OFlags::RDONLY, FlockOperation::NonBlockingLockShared) {
+            Ok(file) => !leads_to(&path, &file) && self.path.is_dir(),
+            Err(Error::Io { source, .. }) => source.kind() == std::io::ErrorKind::WouldBlock,
+            Err(_) => false,
+        }
     }
 
     /// Takes the lock if nobody has it.
     pub fn try_lock(&self) -> Result<Option<Guard>> {
-        self.try_lock_as(FlockOperation::NonBlockingLockExclusive)
-    }
-
-    fn try_lock_as(&self, operation: FlockOperation) -> Result<Option<Guard>> {
         let path = self.join("lock");
-        match lock_file(&path, operation) {
+        match lock_file(&path, FlockOperation::NonBlockingLockExclusive) {
             Ok(file) if leads_to(&path, &file) => Ok(Some(Guard { file })),
             // Removed since it was found, or since the file was opened.
             _ if !self.path.is_dir() => Err(Error::NoSuchContainer(self.id().to_owned())),

@@ -31,12 +31,21 @@ fn whoever_lists_sees_a_container_whole_or_not_at_all() {
         }
         Ok::<(), Error>(())
     };
+    // Nor does whoever looks for what was left keep one from going.
+    let take_stock = || {
+        while !done.load(Ordering::Relaxed) {
+            containers.census()?;
+            drop(containers.cut_short());
+        }
+        Ok::<(), Error>(())
+    };
     std::thread::scope(|scope| {
-        let lister = scope.spawn(list);
+        let (lister, census) = (scope.spawn(list), scope.spawn(take_stock));
         let removed = records.iter().try_for_each(come_and_go);
         done.store(true, Ordering::Relaxed);
         removed.unwrap();
         lister.join().unwrap().unwrap();
+        census.join().unwrap().unwrap();
     });
 }
 

@@ -4,7 +4,7 @@
 
 use super::{
     About, Bridge, DEFAULT_BRIDGE, DEFAULT_NAME, Definition, Driver, ForeignPlugin, HOST_BINDING,
-    Range, Route,
+    LEAST_MTU_OF_IPV6, Range, Route,
 };
 use crate::network::name::{InterfaceName, NetworkName};
 use crate::network::subnet::Subnet;
@@ -206,6 +206,13 @@ fn bridge(plugin: &Value) -> Result<Bridge, Fault> {
         );
     }
     let (range_sets, mut routes) = host_local(&bridge.ipam, &format!("{POINTER}/ipam"))?;
+    let has_ipv6 = range_sets.iter().flatten().any(|range| range.subnet.network().is_ipv6());
+    if let Some(mtu) = bridge.mtu.filter(|mtu| *mtu != 0 && *mtu < LEAST_MTU_OF_IPV6 && has_ipv6) {
+        return fault(
+            format!("{POINTER}/mtu"),
+            format!("{mtu} is too little for IPv6, which takes {LEAST_MTU_OF_IPV6} at least"),
+        );
+    }
     if bridge.is_default_gateway {
         for range in range_sets.iter().flatten() {
             let missing = |route: &Route| !route.is_default_for(range.gateway);
@@ -418,6 +425,11 @@ mod tests {
             (list(r#"[{"type":"bridge"}]"#), "/plugins/0", "missing field `ipam`"),
             (with_bridge(r#""vlan":5,"#), "/plugins/0/vlan", "unknown field `vlan`"),
             (with_bridge(r#""mtu":9,"#), "/plugins/0/mtu", "between 68 and 65535"),
+            (
+                with_bridge(r#""mtu":1279,"#).replace("10.1.0.0/24", "fd00::/64"),
+                "/plugins/0/mtu",
+                "1279 is too little for IPv6",
+            ),
             (with_bridge(r#""bridge":"a/b","#), "/plugins/0/bridge", "`a/b`"),
             (
                 bad_range(r#"{"subnet":"10.0.0.1/24"}"#),

@@ -6,7 +6,7 @@
 pub(crate) mod attribute;
 pub(crate) mod route;
 
-use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR, NetlinkHeader};
+use netlink_packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader};
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
@@ -115,32 +115,34 @@ impl Socket {
         self.inner.send(messages, 0).map(drop)
     }
 
-    /// Sends one request and hands each frame of its answer to `each`, up to the acknowledgement or the end of the dump.
+    /// Sends one request and hands each frame of its answer to `each`, once it is there up to the acknowledgement or the end of the dump. A
+    /// list that somebody has changed while the kernel wrote it down may lack what was there all the time: it is asked for again.
     pub(crate) fn exchange(
         &mut self,
         request: &[u8],
         sequence: u32,
-        mut each: impl FnMut(&[u8]),
+        each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
-        self.send(request)?;
-        loop {
-            let done = self.receive(|header, payload| {
-                // A frame of an earlier request, which failed half-way, is not an answer to this one.
-                if header.sequence_number != sequence {
-                    return Ok(false);
-                }
-                match acknowledgement(header, payload) {
-                    Some(answer) => answer.map(|()| true),
-                    None => {
-                        each(payload);
-                        Ok::<_, Error>(false)
-                    }
-                }
-            })?;
-            if done {
+        /// A change takes longer than a look at it.
+        const TRIES: usize = 100;
+        for _ in 0..TRIES {
+            if let Some(answer) = self.ask(request, sequence)? {
+                answer.iter().map(Vec::as_slice).for_each(each);
                 return Ok(());
             }
         }
+        Err(Error {
+            source: Errno::INTR.into(),
+            explanation: Some(format!("it has changed each of {TRIES} times it was read")),
+        })
+    }
+
+    /// The frames of one answer; `None` of a list that has changed meanwhile.
+    fn ask(&mut self, request: &[u8], sequence: u32) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        self.send(request)?;
+        let mut answer = Answer { sequence, frames: Vec::new(), has_changed: false };
+        while !self.receive(|header, payload| answer.take(header, payload))? {}
+        Ok((!answer.has_changed).then_some(answer.frames))
     }
 
     /// Waits for one datagram and hands its frames to `each`, which says whether it has seen enough.
@@ -167,6 +169,32 @@ impl Socket {
             rest = after;
         }
         Ok(false)
+    }
+}
+
+/// What has come of the answer to one request.
+struct Answer {
+    sequence: u32,
+    frames: Vec<Vec<u8>>,
+    /// What is listed has changed while the kernel wrote it down.
+    has_changed: bool,
+}
+
+impl Answer {
+    /// Whether it is whole with this frame.
+    fn take(&mut self, header: &NetlinkHeader, payload: &[u8]) -> Result<bool, Error> {
+        // A frame of an earlier request, which failed half-way, is not an answer to this one.
+        if header.sequence_number != self.sequence {
+            return Ok(false);
+        }
+        self.has_changed |= header.flags & NLM_F_DUMP_INTR != 0;
+        match acknowledgement(header, payload) {
+            Some(end) => end.map(|()| true),
+            None => {
+                self.frames.push(payload.to_vec());
+                Ok(false)
+            }
+        }
     }
 }
 
@@ -239,6 +267,24 @@ mod tests {
         let error = acknowledgement(&header, &payload).unwrap().unwrap_err();
         assert_eq!(error.to_string(), "invalid argument (Bad)");
         assert_eq!(error.errno(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn an_answer_says_whether_it_has_changed_while_it_was_written_down() {
+        let header = |sequence, kind, flags| {
+            let mut header = NetlinkHeader::default();
+            (header.sequence_number, header.message_type, header.flags) = (sequence, kind, flags);
+            header
+        };
+        for (flags, of_end) in [(0, 0), (NLM_F_DUMP_INTR, 0), (0, NLM_F_DUMP_INTR)] {
+            let mut answer = Answer { sequence: 2, frames: Vec::new(), has_changed: false };
+            assert!(!answer.take(&header(1, NLMSG_DONE, NLM_F_DUMP_INTR), &[]).unwrap());
+            assert!(!answer.take(&header(2, 100, flags), b"one").unwrap());
+            assert!(!answer.take(&header(2, 100, 0), b"two").unwrap());
+            assert!(answer.take(&header(2, NLMSG_DONE, of_end), &[0; 4]).unwrap());
+            assert_eq!(answer.frames, [b"one", b"two"]);
+            assert_eq!(answer.has_changed, flags | of_end != 0);
+        }
     }
 
     #[test]

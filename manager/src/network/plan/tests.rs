@@ -83,6 +83,22 @@ fn a_host_that_forwards_and_has_no_ipv6_is_left_as_it_is() {
 }
 
 #[test]
+fn a_link_that_is_too_small_for_ipv6_has_none_of_its_switches() {
+    let host = HostFacts { uplink_mtu: Some(1200), ..fresh_host() };
+    let text = |network: &Definition, lease: &Lease| {
+        plan(network, lease, &Appearance::default(), &[], &host).unwrap().to_string()
+    };
+    let network = network();
+    let plain = text(&network, &lease(&network));
+    assert!(plain.matches("mtu 1200").count() == 2 && !plain.contains("ipv6"), "{plain}");
+    // One that has IPv6 is as small as it can be.
+    let network = definition::built_in("fd00:9::/64".parse().unwrap());
+    let addresses = vec![network.ranges()[0].lease("fd00:9::2".parse().unwrap())];
+    let lease = Lease { network: network.name.clone(), container: container(), addresses };
+    assert_eq!(text(&network, &lease).matches("mtu 1280").count(), 2);
+}
+
+#[test]
 fn a_network_without_a_gateway_touches_only_links() {
     let network = with_bridge(|bridge| {
         (bridge.is_gateway, bridge.masquerade) = (false, false);

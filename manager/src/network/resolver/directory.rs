@@ -2,6 +2,7 @@
 
 use super::message;
 use crate::id::ContainerId;
+use crate::network::error::Result;
 use crate::network::plan::NetworkPlan;
 use crate::network::state::State;
 use crate::network::{NetworkName, names};
@@ -37,14 +38,17 @@ pub(super) enum Found {
 
 impl Directory {
     /// Looks a name up, or an address if that is what the name stands for.
-    pub(super) fn look_up(&self, name: &str, kind: u16) -> Found {
-        let plans = self.state.connected_to(&self.container).unwrap_or_default();
+    ///
+    /// # Errors
+    /// What is on record cannot be read: then nobody can say whose name it is, and that there is none would be a lie.
+    pub(super) fn look_up(&self, name: &str, kind: u16) -> Result<Found> {
+        let plans = self.state.connected_to(&self.container)?;
         let outside = match plans.iter().all(|plan| plan.internal) {
             true => Found::Nowhere,
             false => Found::Elsewhere,
         };
         if let Some(address) = message::reverse(name).filter(|_| kind == message::PTR) {
-            return self.name_of(&plans, address).unwrap_or(outside);
+            return Ok(self.name_of(&plans, address)?.unwrap_or(outside));
         }
         for plan in &plans {
             let suffix = format!(".{}", plan.network);
@@ -56,32 +60,36 @@ impl Directory {
                     name.is_char_boundary(*at) && name[*at..].eq_ignore_ascii_case(&suffix)
                 })
                 .map(|at| &name[..at]);
-            let names = [Some(name), short];
-            let addresses: Vec<IpAddr> = names
-                .iter()
-                .flatten()
-                .flat_map(|name| self.addresses(&plan.network, name))
-                .collect();
+            let mut addresses = Vec::new();
+            for name in [Some(name), short].into_iter().flatten() {
+                addresses.extend(self.addresses(&plan.network, name)?);
+            }
             if !addresses.is_empty() {
-                return Found::Addresses(addresses);
+                return Ok(Found::Addresses(addresses));
             }
         }
-        outside
+        Ok(outside)
     }
 
     /// The addresses on a network of everybody who has that name there.
-    fn addresses(&self, network: &NetworkName, name: &str) -> Vec<IpAddr> {
+    fn addresses(&self, network: &NetworkName, name: &str) -> Result<Vec<IpAddr>> {
         let lower = name.to_ascii_lowercase();
         let mut owners = names::owners(&self.state, network, &lower);
         if names::is_valid(&lower) {
-            let is_here = |id: &ContainerId| {
-                self.state.connection(id, network).is_ok_and(|plan| plan.is_some())
-            };
-            let named = self.named(name).find(is_here);
-            owners.extend(named.filter(|id| !owners.contains(id)));
+            for id in self.named(name) {
+                if self.state.connection(&id, network)?.is_some() {
+                    owners.extend(Some(id).filter(|id| !owners.contains(id)));
+                    break;
+                }
+            }
         }
-        let plans = owners.iter().filter_map(|id| self.state.connection(id, network).ok()?);
-        plans.flat_map(|plan| plan.addresses).map(|leased| leased.address).collect()
+        let mut addresses = Vec::new();
+        for id in &owners {
+            let plan = self.state.connection(id, network)?;
+            let leased = plan.into_iter().flat_map(|plan| plan.addresses);
+            addresses.extend(leased.map(|leased| leased.address));
+        }
+        Ok(addresses)
     }
 
     /// The containers that are called so. Their own names are told apart by case, names in queries are not: clients change it as they
@@ -114,18 +122,18 @@ impl Directory {
     }
 
     /// Who has an address of one of our subnets; `None` for an address of others.
-    fn name_of(&self, plans: &[NetworkPlan], address: IpAddr) -> Option<Found> {
+    fn name_of(&self, plans: &[NetworkPlan], address: IpAddr) -> Result<Option<Found>> {
         let is_of = |plan: &&NetworkPlan| {
             plan.addresses.iter().any(|leased| leased.subnet.contains(address))
         };
-        let network = &plans.iter().find(is_of)?.network;
-        let members = self.state.members(network).unwrap_or_default();
+        let Some(NetworkPlan { network, .. }) = plans.iter().find(is_of) else { return Ok(None) };
+        let members = self.state.members(network)?;
         let has =
             |plan: &&NetworkPlan| plan.addresses.iter().any(|leased| leased.address == address);
-        Some(match members.iter().find(has) {
+        Ok(Some(match members.iter().find(has) {
             Some(owner) => Found::Name(format!("{}.{network}", self.called(owner))),
             None => Found::Nobody,
-        })
+        }))
     }
 }
 
@@ -158,7 +166,7 @@ mod tests {
         // One of that spelling which is on no network hides nobody.
         std::os::unix::fs::symlink(ContainerId::random().as_str(), names.join("web")).unwrap();
         let directory = Directory { state: state.clone(), names: names.clone(), container };
-        let found = |name: &str| directory.look_up(name, message::A);
+        let found = |name: &str| directory.look_up(name, message::A).unwrap();
         for name in ["Web", "web", "WEB", "wEb", "web.nman", "wEB.Nman"] {
             assert_eq!(found(name), Found::Addresses(web.clone()), "{name}");
         }
@@ -166,5 +174,9 @@ mod tests {
         assert_eq!(found("DB"), Found::Addresses(upper.clone()));
         assert_eq!(found("Db"), Found::Addresses(upper));
         assert_eq!(found("webs"), Found::Elsewhere);
+        // Who cannot tell whether there is one says so.
+        let record = format!("{}@nman.json", directory.container);
+        std::fs::write(run.path().join("network/connected").join(record), "{").unwrap();
+        assert!(directory.look_up("web", message::A).is_err());
     }
 }

@@ -15,7 +15,7 @@ pub(super) const NO_SUCH_NAME: u8 = 3;
 const HEADER: usize = 12;
 const CLASS_INTERNET: u16 = 1;
 /// The most that a datagram has unless its sender says that it takes more.
-const DATAGRAM: usize = 512;
+pub(super) const DATAGRAM: usize = 512;
 /// What we say that we take.
 const EDNS_SIZE: u16 = 1232;
 /// Seconds for which an answer may be kept: containers come and go.
@@ -103,8 +103,15 @@ pub(super) fn is_failure(answer: &[u8]) -> bool {
     matches!(code, Some(SERVER_FAILURE | NOT_IMPLEMENTED | REFUSED))
 }
 
-/// An answer with these addresses, as many as a datagram has room for; without any, that there are none of that kind.
-pub(super) fn addresses(query: &[u8], question: &Question, addresses: &[IpAddr]) -> Vec<u8> {
+/// An answer with these addresses, as many as there is room for; without any, that there are none of that kind. One that was cut says so:
+/// whoever wants all of them asks again over a connection.
+pub(super) fn addresses(
+    query: &[u8],
+    question: &Question,
+    addresses: &[IpAddr],
+    room: usize,
+) -> Vec<u8> {
+    const TRUNCATED: u8 = 0x02;
     let mut answer = begin(query, question, 0);
     let mut count: u16 = 0;
     for address in addresses {
@@ -112,7 +119,8 @@ pub(super) fn addresses(query: &[u8], question: &Question, addresses: &[IpAddr])
             IpAddr::V4(v4) => v4.octets().to_vec(),
             IpAddr::V6(v6) => v6.octets().to_vec(),
         };
-        if answer.len() + HEADER + octets.len() + edns(question).len() > DATAGRAM {
+        if answer.len() + HEADER + octets.len() + edns(question).len() > room {
+            answer[2] |= TRUNCATED;
             break;
         }
         push_record(&mut answer, question.kind, &octets);
@@ -216,7 +224,7 @@ mod tests {
         let query = query("Web.test", A);
         let question = parse(&query).unwrap();
         assert_eq!((question.name.as_deref(), question.kind), (Some("Web.test"), A));
-        let answer = addresses(&query, &question, &["10.1.0.2".parse().unwrap()]);
+        let answer = addresses(&query, &question, &["10.1.0.2".parse().unwrap()], DATAGRAM);
         assert!(answers(&query, &answer));
         assert_eq!(answer[..8], [0xab, 0xcd, 0x85, 0x80, 0, 1, 0, 1]);
         assert_eq!(answer[answer.len() - 6..], [0, 4, 10, 1, 0, 2]);
@@ -232,8 +240,11 @@ mod tests {
         query.extend([0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0]);
         let question = parse(&query).unwrap();
         let many: Vec<IpAddr> = (0..100).map(|n| IpAddr::from([0, 0, 0, 0, 0, 0, 0, n])).collect();
-        let answer = addresses(&query, &question, &many);
+        let all = addresses(&query, &question, &many, usize::from(u16::MAX));
+        assert_eq!((all[2] & 2, all[7]), (0, 100));
+        let answer = addresses(&query, &question, &many, DATAGRAM);
         assert!(answer.len() <= DATAGRAM && answer[7] > 5, "{}", answer.len());
+        assert_eq!(answer[2] & 2, 2);
         assert_eq!((answer[11], &answer[answer.len() - 11..][..3]), (1, &[0, 0, 41][..]));
     }
 

@@ -21,7 +21,7 @@ pub use upstream::Upstream;
 use super::dns::RESOLVER;
 use super::error::{Error, Result};
 use super::{firewall, netns};
-use crate::source::Source;
+use crate::source::{Source, UNTIL_LISTENING};
 use directory::Found;
 use message::Question;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -65,6 +65,8 @@ pub struct Resolver {
     upstream: Upstream,
     queries: Vec<Query>,
     streams: Vec<Stream>,
+    /// Until then no connection is taken: there are no descriptors to be had, and whoever waits for one goes on waiting.
+    deaf: Option<Instant>,
     next: u64,
     buffer: Vec<u8>,
 }
@@ -123,6 +125,7 @@ impl Resolver {
             upstream,
             queries: Vec::new(),
             streams: Vec::new(),
+            deaf: None,
             next: FIRST,
             buffer: Vec::new(),
         })
@@ -166,7 +169,7 @@ impl Resolver {
 
     fn answer_datagram(&mut self, query: &[u8], client: &SocketAddrAny) {
         let Some(question) = message::parse(query) else { return };
-        let answer = match self.reply(query, &question) {
+        let answer = match self.reply(query, &question, message::DATAGRAM) {
             Reply::Now(answer) => answer,
             Reply::PassOn => match self.pass_on(query, client.clone()) {
                 Some(()) => return,
@@ -181,16 +184,12 @@ impl Resolver {
         let _ = sendto(&self.datagrams, answer, SendFlags::empty(), client);
     }
 
-    fn reply(&self, query: &[u8], question: &Question) -> Reply {
-        let Some(name) = question.name.as_deref().filter(|_| question.is_of_internet()) else {
-            return self.pass_on_or_deny(
-                query,
-                question,
-                &self.directory.look_up("", question.kind),
-            );
-        };
-        match self.directory.look_up(name, question.kind) {
-            Found::Addresses(mut addresses) => {
+    /// An answer, which has so much room.
+    fn reply(&self, query: &[u8], question: &Question, room: usize) -> Reply {
+        let name = question.name.as_deref().filter(|_| question.is_of_internet());
+        match self.directory.look_up(name.unwrap_or_default(), question.kind) {
+            Err(_) => Reply::Now(message::failure(query, question, message::SERVER_FAILURE)),
+            Ok(Found::Addresses(mut addresses)) => {
                 addresses.retain(|address| match question.kind {
                     message::A => address.is_ipv4(),
                     message::AAAA => address.is_ipv6(),
@@ -199,10 +198,10 @@ impl Resolver {
                 // Several containers of one name take turns to be the first.
                 let turn = usize::from(query[1]) % addresses.len().max(1);
                 addresses.rotate_left(turn);
-                Reply::Now(message::addresses(query, question, &addresses))
+                Reply::Now(message::addresses(query, question, &addresses, room))
             }
-            Found::Name(name) => Reply::Now(message::pointer(query, question, &name)),
-            found => self.pass_on_or_deny(query, question, &found),
+            Ok(Found::Name(name)) => Reply::Now(message::pointer(query, question, &name)),
+            Ok(found) => self.pass_on_or_deny(query, question, &found),
         }
     }
 
@@ -237,7 +236,12 @@ impl Resolver {
 
     fn accept(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(client) = accept_with(&self.connections, flags) else { return };
+        let client = match accept_with(&self.connections, flags) {
+            Ok(client) => client,
+            // It has gone, or its network has (accept(2)).
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+            Err(_) => return self.be_deaf(Some(Instant::now() + UNTIL_LISTENING)),
+        };
         if self.streams.len() >= MOST_STREAMS {
             // It hears so at once, and may try again.
             return;
@@ -246,6 +250,15 @@ impl Resolver {
         let watched = EventData::new_u64(number);
         if epoll::add(&self.events, &client, watched, EventFlags::IN).is_ok() {
             self.streams.push(Stream::new(number, client));
+        }
+    }
+
+    /// Takes no connection until then, or takes some again.
+    fn be_deaf(&mut self, until: Option<Instant>) {
+        let wanted = if until.is_none() { EventFlags::IN } else { EventFlags::empty() };
+        let watched = EventData::new_u64(CONNECTIONS);
+        if epoll::modify(&self.events, &self.connections, watched, wanted).is_ok() {
+            self.deaf = until;
         }
     }
 
@@ -305,6 +318,9 @@ impl Resolver {
 
     fn expire(&mut self) {
         let now = Instant::now();
+        if self.deaf.is_some_and(|until| until <= now) {
+            self.be_deaf(None);
+        }
         for at in (0..self.queries.len()).rev() {
             if self.queries[at].asked.deadline <= now {
                 self.ask_next(at);
@@ -327,7 +343,8 @@ impl Resolver {
         let deadlines = self.queries.iter().map(|query| query.asked.deadline);
         let of_stream =
             |stream: &Stream| stream.answer_due().into_iter().chain([stream.deadline]).min();
-        let first = deadlines.chain(self.streams.iter().filter_map(of_stream)).min();
+        let first =
+            deadlines.chain(self.streams.iter().filter_map(of_stream)).chain(self.deaf).min();
         let left = first.map_or(Duration::ZERO, |first| {
             first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
         });

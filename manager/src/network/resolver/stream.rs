@@ -106,7 +106,7 @@ impl Resolver {
     /// Answers a query, or begins to ask somebody else. `false` for what is no query.
     fn begin(&mut self, stream: &mut Stream, query: &[u8]) -> bool {
         let Some(question) = message::parse(query) else { return false };
-        match self.reply(query, &question) {
+        match self.reply(query, &question, LONGEST) {
             Reply::Now(answer) => stream.put(&answer),
             Reply::PassOn => {
                 let servers = self.upstream.servers();
