@@ -107,8 +107,10 @@ impl Volumes {
 
     /// The volume of this name.
     pub fn find(&self, name: &str) -> Result<Volume> {
-        let missing =
-            || Error::Rejected { message: format!("get {name}: no such volume"), hint: None };
+        let missing = || Error::Rejected {
+            message: format!("get {name}: no such volume"),
+            hint: Some("`nman volume ls` lists those that there are".to_owned()),
+        };
         let name = VolumeName::parse(name).map_err(|_| missing())?;
         let path = self.root.join(name.as_str()).join("volume.json");
         match fs::read(&path) {
