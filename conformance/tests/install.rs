@@ -33,7 +33,7 @@ fn what_is_installed_is_whole_and_is_uninstalled() {
         assert!(fish.contains(&format!("complete -c {program} ")), "{fish}");
     }
     assert!(installed("share/man/man8/nrun.8").contains("NRUN"));
-    assert!(installed("share/man/man1/nman-run.1").contains("nman-run"));
+    assert!(installed("share/man/man1/nman-run.1").contains("NMAN-RUN"));
     assert!(installed("share/doc/nman/LICENSE-MIT").contains("MIT"));
     assert!(installed("share/nman/apparmor/nman-default").contains("nman-default"));
     for kind in ["system", "user"] {
