@@ -12,9 +12,18 @@ BUILD := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)
 PROGRAMS := nrun nman nbundle nconform
 PREFIX ?= /usr/local
 DESTDIR ?=
-COMPLETIONS := bash-completion/completions zsh/site-functions fish/vendor_completions.d
-# What `nrun --version` shows.
-export NRUN_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
+# Where everything goes, and whose programs that are.
+INTO = $(DESTDIR)$(PREFIX)
+FROM ?= $(BUILD)/release
+PAGES := $(notdir $(wildcard docs/man/*.[18]))
+COMPLETIONS = $(PROGRAMS:%=share/bash-completion/completions/%) $(PROGRAMS:%=share/zsh/site-functions/_%) \
+	$(PROGRAMS:%=share/fish/vendor_completions.d/%.fish)
+UNITS := lib/systemd/system/nman-containers.service lib/systemd/user/nman-containers.service
+# What `nrun --version` shows; whoever builds from an archive can say it.
+ifndef NRUN_COMMIT
+NRUN_COMMIT := $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
+endif
+export NRUN_COMMIT
 # How often `make bench` measures each case, and which build `make bench` and `make conform` take.
 RUNS ?= 20
 PROFILE ?= release
@@ -30,7 +39,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##### For users
 
@@ -46,23 +55,34 @@ release: deps ## Build the optimised, static programs
 	$(if $(filter x86_64,$(ARCH)),scripts/check-size $(BUILD)/release/nrun $(MOST_BYTES_release))
 
 .PHONY: install
-install: release ## Install the programs, man pages, completions, systemd units and AppArmor profile to DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 755 $(PROGRAMS:%=$(BUILD)/release/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user
+install: release ## Build, and install programs, man pages, completions, systemd units, AppArmor profile to DESTDIR/PREFIX
+	@$(MAKE) --no-print-directory install-built
+
+.PHONY: install-built
+install-built: ## Install what `make release` has built, or the programs in FROM: builds and fetches nothing
+	install -d $(sort $(dir $(addprefix $(INTO)/,$(COMPLETIONS) $(UNITS)))) \
+		$(INTO)/bin $(INTO)/share/man/man1 $(INTO)/share/man/man8 $(INTO)/share/nman/apparmor $(INTO)/share/doc/nman/docs
+	install -m 755 $(PROGRAMS:%=$(FROM)/%) $(INTO)/bin
+	install -m 644 docs/man/*.1 $(INTO)/share/man/man1
+	install -m 644 docs/man/*.8 $(INTO)/share/man/man8
+	install -m 644 manager/apparmor/nman-default $(INTO)/share/nman/apparmor
+	install -m 644 README.md CHANGELOG.md CONTRIBUTING.md LICENSE-APACHE LICENSE-MIT $(INTO)/share/doc/nman
+	install -m 644 docs/*.md $(INTO)/share/doc/nman/docs
 	for kind in system user; do \
 		sed 's|@PREFIX@|$(PREFIX)|' manager/systemd/$$kind/nman-containers.service \
-			>$(DESTDIR)$(PREFIX)/lib/systemd/$$kind/nman-containers.service || exit 1; \
+			>$(INTO)/lib/systemd/$$kind/nman-containers.service || exit 1; \
 	done
-	install -D -m 644 manager/apparmor/nman-default $(DESTDIR)$(PREFIX)/share/nman/apparmor/nman-default
-	install -d $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%)
 	for program in $(PROGRAMS); do \
-		$(BUILD)/release/$$program completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program && \
-		$(BUILD)/release/$$program completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$program && \
-		$(BUILD)/release/$$program completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$program.fish || exit 1; \
+		$(FROM)/$$program completion bash >$(INTO)/share/bash-completion/completions/$$program && \
+		$(FROM)/$$program completion zsh >$(INTO)/share/zsh/site-functions/_$$program && \
+		$(FROM)/$$program completion fish >$(INTO)/share/fish/vendor_completions.d/$$program.fish || exit 1; \
 	done
+
+.PHONY: uninstall
+uninstall: ## Remove what `make install` has put into DESTDIR/PREFIX; images and containers stay
+	rm -f $(addprefix $(INTO)/,$(PROGRAMS:%=bin/%) $(COMPLETIONS) $(UNITS))
+	rm -f $(foreach page,$(PAGES),$(INTO)/share/man/man$(subst .,,$(suffix $(page)))/$(page))
+	rm -rf $(INTO)/share/nman $(INTO)/share/doc/nman
 
 ##### For developers
 

@@ -91,7 +91,10 @@ pub fn cp(settings: &Settings, args: &CpArgs) -> Result<Option<String>> {
             container.tell(settings, "extract-to-dir", &path);
             Ok(copied.and_then(|bytes| summary(args, bytes)))
         }
-        _ => Err(Error::refusal("must specify at least one container source".to_owned())),
+        _ => Err(Error::Rejected {
+            message: "must specify at least one container source".to_owned(),
+            hint: Some("one of the two is `CONTAINER:PATH`".to_owned()),
+        }),
     }
 }
 

@@ -259,6 +259,10 @@ impl Error {
             Self::Interrupted(_) => {
                 Some("the container still runs; `nman kill` ends it".to_owned())
             }
+            Self::NoSuchContainer(_) => Some(
+                "`nman ps -a` lists those that there are; root and every user have their own"
+                    .to_owned(),
+            ),
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Pull(error) => error.hint(),

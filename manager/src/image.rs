@@ -8,6 +8,7 @@ use crate::reference::{ParseError, Reference};
 use crate::registry::Platform;
 use crate::settings::Settings;
 use crate::store::{self, Chosen, Image, Store};
+use crate::suggest::nearest;
 use crate::transfer::{self, check_platform};
 use bundle::platform;
 
@@ -36,10 +37,28 @@ pub fn obtain(
         ParseError::Algorithm(_) => store::Error::NoSuchImage(name.to_owned()).into(),
         error => Error::from(error),
     })?;
-    let image = pull(&reference, &options, store, &*transfer::reporter(quiet))?;
+    let image = pull(&reference, &options, store, &*transfer::reporter(quiet))
+        .map_err(|error| with_neighbour(store, &reference, error))?;
     let attributes = [("name", reference.repository())];
     event::emit(settings, event::Kind::Image, "pull", &reference.to_string(), &attributes);
     Ok(image)
+}
+
+/// An image that no registry has may be one of those that are here, misspelt: the hint has its name as well.
+fn with_neighbour(store: &Store, wanted: &Reference, error: pull::Error) -> Error {
+    let (wanted, known) = (wanted.to_string(), store.list().unwrap_or_default());
+    let names: Vec<String> =
+        known.iter().flat_map(|image| &image.names).map(ToString::to_string).collect();
+    match nearest(&wanted, names.iter().map(String::as_str).filter(|name| **name != wanted)) {
+        None => error.into(),
+        Some(name) => Error::Rejected {
+            message: error.to_string(),
+            hint: Some(match error.hint() {
+                None => format!("`{name}` is here"),
+                Some(hint) => format!("`{name}` is here; else {hint}"),
+            }),
+        },
+    }
 }
 
 /// The image that is here, with its layers; of a list, what the list says is for the platform.

@@ -104,8 +104,19 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
 
 fn report(cli: &Cli, error: &Error) {
     let text = error.to_string();
-    let hint = error.hint().or_else(|| unwritable(cli, &text));
-    said::error(&text, hint.as_deref());
+    let (said, of_runtime) = parted(&text);
+    let hint = error.hint().or(of_runtime).or_else(|| unwritable(cli, &text));
+    said::error(said, hint.as_deref());
+}
+
+/// A message without the hint that a runtime's log has at its end, and that hint: with the name of a container before it, the two make a
+/// line that nobody reads to its end.
+fn parted(text: &str) -> (&str, Option<String>) {
+    let parts = text.strip_suffix(')').and_then(|text| text.split_once(" (hint: "));
+    match parts {
+        Some((message, hint)) if !hint.contains('\n') => (message, Some(hint.to_owned())),
+        _ => (text, None),
+    }
 }
 
 /// What cannot be written is one of our own two directories.
@@ -144,6 +155,23 @@ fn usage(error: &clap::Error) -> ExitCode {
         _ => {
             said::error(&text, hint.as_deref());
             ExitCode::from(code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_runtime_advises_is_parted_from_what_it_says() {
+        let both = "nrun create failed: exec: \"x\": not found (hint: look at `x` (or `y`))";
+        let hint = Some("look at `x` (or `y`)".to_owned());
+        assert_eq!(parted(both), ("nrun create failed: exec: \"x\": not found", hint));
+        for alone in
+            ["no such file (hint: and more", "tell it (a hint)", "one (hint: a)\ntwo (hint: b)"]
+        {
+            assert_eq!(parted(alone), (alone, None));
         }
     }
 }

@@ -158,16 +158,7 @@ fn make(
     let start = start.transpose()?;
     let mut init =
         parent::spawn(plan, cgroup, Handed { console, start, init: None, devices, interrupt })?;
-    // The pid file last: whoever waits for it may ask for the state at once.
-    let noted = slot
-        .classify(init.pid)
-        .and_then(|()| slot.note_init(init.pid))
-        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
-        .and_then(|()| {
-            pidfd.map_or(Ok(()), |to| to.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()))
-        })
-        .and_then(|()| pid_file::write(args.pid_file.as_deref(), init.pid));
-    match noted {
+    match announce(args, slot, &init, agent.as_ref(), pidfd) {
         Ok(()) => {
             log::debug(|| {
                 format!(
@@ -182,6 +173,26 @@ fn make(
             Err(error)
         }
     }
+}
+
+/// Writes down which process the init is, and tells those who wait for it.
+fn announce(
+    args: &Args,
+    slot: &mut Slot,
+    init: &Init,
+    agent: Option<&Agent>,
+    pidfd: Option<PidfdSocket>,
+) -> Result<()> {
+    slot.classify(init.pid)?;
+    slot.note_init(init.pid)?;
+    if let Some(agent) = agent {
+        agent.watch(init.socket.as_fd())?;
+    }
+    if let Some(socket) = pidfd {
+        socket.send(pidfd_socket::Kind::Init, init.pidfd.as_fd())?;
+    }
+    // Last: whoever waits for the file may ask for the state at once.
+    pid_file::write(args.pid_file.as_deref(), init.pid)
 }
 
 /// Reaches the seccomp agent before anything is made. It gets one listener by each connection, so that `create`, after which

@@ -253,31 +253,11 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
                 return Err(launch::hook_failure(plan, step, end, &text));
             }
             Ok(Some(Message::Waiting { step })) => {
-                match plan.steps.get(step).map(|step| &step.op) {
-                    Some(Op::Wait(Barrier::Cgroup)) => {
-                        cgroup.admit(plan.cgroup.as_ref(), init.pid)?;
-                    }
-                    Some(Op::Wait(Barrier::Maps)) => {
-                        map(plan, init.pid)?;
-                        log::debug(|| "id mappings written".to_owned());
-                    }
-                    Some(Op::Wait(Barrier::Hooks)) => {
-                        init.hooks(plan)?;
-                        refuse_paused(plan, cgroup)?;
-                    }
-                    Some(Op::Wait(Barrier::NetDevices)) => {
-                        let devices = init.devices.as_mut().ok_or_else(|| lost(Errno::PROTO))?;
-                        devices.give(&plan.id, init.pid, init.pidfd.as_fd())?;
-                    }
-                    Some(Op::Wait(Barrier::Ready)) => {
-                        log::debug(|| format!("child process in init() has done {step} steps"));
-                        // Last: the container's own set-up may use a device that the container may not.
-                        if let Some(cgroup_plan) = &plan.cgroup {
-                            cgroup.restrict_devices(cgroup_plan)?;
-                        }
-                        return schedule(plan, init.pid);
-                    }
-                    _ => return Err(lost(Errno::PROTO)),
+                let barrier = barrier(plan, step)?;
+                at_barrier(plan, cgroup, init, barrier)?;
+                if barrier == Barrier::Ready {
+                    log::debug(|| format!("child process in init() has done {step} steps"));
+                    return Ok(());
                 }
                 // It may have died meanwhile, which the socket will tell.
                 let _ = wire::send_go(init.socket.as_fd());
@@ -296,6 +276,42 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
             Err(errno) => return Err(lost(errno)),
         }
     }
+}
+
+/// What the child waits for in this step.
+fn barrier(plan: &Plan, step: usize) -> Result<Barrier> {
+    match plan.steps.get(step).map(|step| &step.op) {
+        Some(Op::Wait(barrier)) => Ok(*barrier),
+        _ => Err(lost(Errno::PROTO)),
+    }
+}
+
+/// Does what the child waits for.
+fn at_barrier(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init, barrier: Barrier) -> Result<()> {
+    match barrier {
+        Barrier::Cgroup => cgroup.admit(plan.cgroup.as_ref(), init.pid)?,
+        Barrier::Maps => {
+            map(plan, init.pid)?;
+            log::debug(|| "id mappings written".to_owned());
+        }
+        Barrier::Hooks => {
+            init.hooks(plan)?;
+            refuse_paused(plan, cgroup)?;
+        }
+        Barrier::NetDevices => {
+            let devices = init.devices.as_mut().ok_or_else(|| lost(Errno::PROTO))?;
+            devices.give(&plan.id, init.pid, init.pidfd.as_fd())?;
+        }
+        Barrier::Ready => {
+            // Last: the container's own set-up may use a device that the container may not.
+            if let Some(cgroup_plan) = &plan.cgroup {
+                cgroup.restrict_devices(cgroup_plan)?;
+            }
+            schedule(plan, init.pid)?;
+        }
+        Barrier::Hooked => return Err(lost(Errno::PROTO)),
+    }
+    Ok(())
 }
 
 /// Waits until the child says something. One that its own hook has paused does not any more, and would be waited for without end: that is

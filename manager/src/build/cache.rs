@@ -43,10 +43,12 @@ pub(super) fn of_run(
     let mounts: Vec<&str> = run.mounts.iter().map(|mount| mount.text.as_str()).collect();
     let files: Vec<&str> = files.iter().map(Digest::as_str).collect();
     let script = run.script.as_ref().map(|script| [&script.name, &script.text]);
+    let network = around
+        .network
+        .map(|choice| json!({"mode": choice.mode.to_string(), "wishes": choice.wishes}));
     let step = json!({
         "run": run.words, "args": args, "mounts": mounts, "files": files, "script": script,
-        "insecure": run.insecure, "network": around.network.map(|network| format!("{network:?}")),
-        "hosts": around.hosts.iter().map(|host| format!("{host:?}")).collect::<Vec<_>>(),
+        "insecure": run.insecure, "network": network, "hosts": around.hosts,
     });
     key(document, epoch, &step)
 }
@@ -66,7 +68,7 @@ pub(super) fn of_copy(
         &json!({
             "copy": sources, "target": copy.target, "owner": copy.owner,
             "mode": copy.mode.as_ref().map(Chmod::text), "parents": copy.parents,
-            "unpack": format!("{:?}", copy.unpack), "kept": kept,
+            "unpack": copy.unpack, "kept": kept,
         }),
     )
 }

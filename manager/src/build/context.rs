@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::string::FromUtf8Error;
 use sys::beneath;
 
 /// Where in the session a context is kept that comes from elsewhere.
@@ -289,13 +290,25 @@ fn read(root: BorrowedFd<'_>, name: &str) -> Result<Option<String>> {
 }
 
 fn limited(file: impl Read, name: &str) -> Result<String> {
-    let mut text = String::new();
-    let read = file.take(LARGEST + 1).read_to_string(&mut text);
+    let mut text = Vec::new();
+    let read = file.take(LARGEST + 1).read_to_end(&mut text);
     read.map_err(Error::system(format!("read {name}")))?;
     if text.len() as u64 > LARGEST {
         return Err(Error::refusal(format!("cannot read {name}: it is larger than 4 MiB")));
     }
-    Ok(text)
+    String::from_utf8(text).map_err(|error| not_utf8(name, &error))
+}
+
+/// That a file is no text, and from which line on.
+fn not_utf8(name: &str, error: &FromUtf8Error) -> Error {
+    let (bytes, good) = (error.as_bytes(), error.utf8_error().valid_up_to());
+    let line = 1 + bytes[..good].iter().filter(|byte| **byte == b'\n').count();
+    let is_utf16 = [[0xff, 0xfe], [0xfe, 0xff]].iter().any(|mark| bytes.starts_with(mark));
+    Error::Rejected {
+        message: format!("cannot read {name}: line {line} is not UTF-8"),
+        hint: is_utf16
+            .then(|| "it is UTF-16, as PowerShell writes files: save it as UTF-8".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -368,5 +381,15 @@ mod tests {
         for text in [&b"FROM x\n"[..], b"", b"# comment"] {
             assert!(!looks_like_an_archive(text));
         }
+    }
+
+    #[test]
+    fn a_dockerfile_that_is_no_text_is_told_with_its_line() {
+        let refused = |bytes: &[u8]| limited(bytes, "Dockerfile").unwrap_err();
+        let error = refused(b"FROM x\nRUN \xe4\n");
+        assert_eq!(error.to_string(), "cannot read Dockerfile: line 2 is not UTF-8");
+        assert_eq!(error.hint(), None);
+        assert!(refused(b"\xff\xfeF\0").hint().unwrap().contains("UTF-16"));
+        assert_eq!(limited(&b"FROM \xc3\xa4"[..], "x").unwrap(), "FROM \u{e4}");
     }
 }

@@ -80,10 +80,7 @@ impl Runner<'_> {
             if self.quiet {
                 ended.show()?;
             }
-            return Err(Error::refusal(format!(
-                "The command '{}' returned a non-zero code: {code}",
-                run.words.join(" ")
-            )));
+            return Err(failed(run, code));
         }
         let changes = diff::of_container(self.store, &ended.dir, &ended.record)?;
         let upper = self.store.snapshots().layers(ended.record.id.as_str())?.upper;
@@ -153,5 +150,21 @@ impl Ended<'_> {
         let mut out = Output::on_stderr();
         Reader::open(&self.dir.log(), format, Selection::default())?.read_all(&mut out)?;
         out.flush()
+    }
+}
+
+/// A command that has ended with this code.
+fn failed(run: &Run, code: u8) -> Error {
+    let line = run.words.last().map_or("", |line| line.trim_start());
+    let is_broken_list = run.is_shell && (line.starts_with("[\"") || line.starts_with("['"));
+    Error::Rejected {
+        message: format!(
+            "The command '{}' returned a non-zero code: {code}",
+            run.words.join(" ")
+        ),
+        hint: is_broken_list.then(|| {
+            "a shell has read the list, as it is not JSON: that has each word in double quotes, and a comma between two"
+                .to_owned()
+        }),
     }
 }

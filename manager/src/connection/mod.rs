@@ -269,38 +269,48 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
         Ok(state) => state,
         Err(error) => return vec![error],
     };
-    let mut errors: Vec<network::Error> = Vec::new();
-    match state.connected_to(id) {
-        Ok(plans) => {
-            let (namespace, shared) = (kept(dir), dir.join(SHARED).exists());
-            // What was on record of a container that still has its namespace was lost.
-            if let Some(namespace) = namespace.as_ref().filter(|_| plans.is_empty()) {
-                errors.extend(orphan::forget_strays_within(&state, namespace.as_fd()).err());
-            }
-            let has_ground = !settings.rootless || state.namespace().is_some();
-            if plans.is_empty() && has_ground {
-                // The kernel does so as well, if later: a damaged record of another container keeps none from going.
-                let _ = orphan::take_links(&state, id);
-            }
-            for plan in plans.iter().rev() {
-                let left = match &namespace {
-                    Some(namespace) if !shared => {
-                        network::remove_with_namespace(&state, plan, namespace.as_fd())
-                    }
-                    _ => network::remove(&state, plan, namespace.as_ref().map(OwnedFd::as_fd)),
-                };
-                match left {
-                    Ok(()) => join::tell(settings, "disconnect", plan),
-                    Err(error) => errors.push(error),
-                }
-            }
-        }
-        Err(error) => errors.push(error),
-    }
+    let mut errors = match state.connected_to(id) {
+        Ok(plans) => take_down(settings, &state, id, dir, &plans),
+        Err(error) => vec![error],
+    };
     errors.extend(ipam::release_all(&state, id));
     let of_carrier = carrier::disconnect(dir.path()).err();
     let of_ground = ground::leave(settings).err();
     errors.into_iter().map(Error::from).chain(of_carrier).chain(of_ground).collect()
+}
+
+/// Takes connections down, the last that was made first, and tells of each.
+fn take_down(
+    settings: &Settings,
+    state: &State,
+    id: &ContainerId,
+    dir: &Dir,
+    plans: &[NetworkPlan],
+) -> Vec<network::Error> {
+    let mut errors = Vec::new();
+    let (namespace, shared) = (kept(dir), dir.join(SHARED).exists());
+    // What was on record of a container that still has its namespace was lost.
+    if let Some(namespace) = namespace.as_ref().filter(|_| plans.is_empty()) {
+        errors.extend(orphan::forget_strays_within(state, namespace.as_fd()).err());
+    }
+    let has_ground = !settings.rootless || state.namespace().is_some();
+    if plans.is_empty() && has_ground {
+        // The kernel does so as well, if later: a damaged record of another container keeps none from going.
+        let _ = orphan::take_links(state, id);
+    }
+    for plan in plans.iter().rev() {
+        let left = match &namespace {
+            Some(namespace) if !shared => {
+                network::remove_with_namespace(state, plan, namespace.as_fd())
+            }
+            _ => network::remove(state, plan, namespace.as_ref().map(OwnedFd::as_fd)),
+        };
+        match left {
+            Ok(()) => join::tell(settings, "disconnect", plan),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
 }
 
 /// Tells that a container that is on `none` or on the host's network has come to it, or left it; nothing of any other.

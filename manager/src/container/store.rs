@@ -189,18 +189,9 @@ impl Containers {
         for id in self.ids()? {
             let dir = self.dir(&id);
             match dir.record().and_then(|record| Ok((record, dir.state()?))) {
-                Ok(container) => {
-                    if let Some(error) = dir.state_damage() {
-                        let what = match dir.is_held() {
-                            true => "its end",
-                            false => "`nman system check --repair`",
-                        };
-                        notice::note(format!(
-                            "the state of container `{}` is not known: {error} ({what} mends it)",
-                            container.0.name
-                        ));
-                    }
-                    all.push(container);
+                Ok((record, state)) => {
+                    note_unknown_state(&dir, &record);
+                    all.push((record, state));
                 }
                 Err(Error::NoSuchContainer(_)) => {}
                 Err(error) if error.is_damage() => notice::note(format!(
@@ -497,6 +488,19 @@ impl Dir {
         }
         Ok(())
     }
+}
+
+/// Tells of a container whose state does not read back what mends it.
+fn note_unknown_state(dir: &Dir, record: &Record) {
+    let Some(error) = dir.state_damage() else { return };
+    let what = match dir.is_held() {
+        true => "its end",
+        false => "`nman system check --repair`",
+    };
+    notice::note(format!(
+        "the state of container `{}` is not known: {error} ({what} mends it)",
+        record.name
+    ));
 }
 
 /// The ids that entries of a directory have for names; none where there is no such directory.

@@ -107,6 +107,7 @@ impl Error {
             ),
             Cause::NoSuchName(_) => Some("`nman images` lists what is here".to_owned()),
             Cause::NotHere => Some("pull it first, or use another pull policy".to_owned()),
+            Cause::Archive(bundle::archive::Error::Layout(error)) => store::hint_of_layout(error),
             Cause::Archive(error) => error.hint(),
             Cause::Name { .. } => {
                 Some("the archive has to be made again, with another name".to_owned())
@@ -119,5 +120,19 @@ impl Error {
 impl From<snapshot::Error> for Cause {
     fn from(error: snapshot::Error) -> Self {
         Self::Store(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_has_no_room_in_the_store_is_told_what_makes_some() {
+        let full = io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
+        let archive = bundle::archive::Error::Layout(bundle::layout::Error::NewBlob(full));
+        let error = Error::new("load", "image.tar".to_owned(), archive.into());
+        assert!(error.to_string().ends_with("no space left on device"), "{error}");
+        assert!(error.hint().unwrap().contains("`nman system prune` frees some"));
     }
 }

@@ -130,7 +130,7 @@ impl Plan {
             .collect();
         if !lacking.is_empty() {
             let lack = format!(
-                "{} has no range of ids for user `{name}`: let root run `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`, with ids that nobody else has",
+                "no range of ids for user `{name}` in {}: let root run `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`, with ids that nobody else has",
                 lacking.join(" and "),
                 name = user.name
             );
@@ -228,10 +228,13 @@ mod tests {
             other @ Plan::Ranges { .. } => panic!("{other:?}"),
         };
         let none = lack(facts(&user, "bob:1:1\n", ""));
-        assert!(none.starts_with("/etc/subuid and /etc/subgid has no range"), "{none}");
+        assert!(
+            none.starts_with("no range of ids for user `eve` in /etc/subuid and /etc/subgid: "),
+            "{none}"
+        );
         assert!(none.contains("usermod --add-subuids") && none.contains(" eve`"), "{none}");
         let one = lack(facts(&user, "eve:100000:65536\n", ""));
-        assert!(one.starts_with("/etc/subgid has no range"), "{one}");
+        assert!(one.starts_with("no range of ids for user `eve` in /etc/subgid: "), "{one}");
         let ranges = "eve:100000:65536\n";
         let programs = lack(Facts { newgidmap: None, ..facts(&user, ranges, ranges) });
         assert!(programs.contains("package `uidmap`"), "{programs}");

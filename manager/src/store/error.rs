@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bundle::digest::Digest;
+use bundle::layout;
 use bundle::platform::Platform;
 use bundle::reason::{is_full, reason};
 
@@ -54,7 +55,7 @@ pub enum Error {
     },
     /// The image layout.
     #[error(transparent)]
-    Layout(#[from] bundle::layout::Error),
+    Layout(#[from] layout::Error),
     /// A file or a directory of the store.
     #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
     File {
@@ -120,9 +121,19 @@ impl Error {
             Self::NoIndex { .. } => Some(
                 "put a copy of it back, or `nman system check --repair` makes it again from the images that are there, which lose their names".to_owned(),
             ),
-            Self::Layout(error) => error.hint(),
+            Self::Layout(error) => hint_of_layout(error),
             Self::Snapshot(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+/// What to do about the store's layout, which others write as well: an archive is loaded straight into it.
+pub(crate) fn hint_of_layout(error: &layout::Error) -> Option<String> {
+    match error {
+        layout::Error::Blob { source, .. } | layout::Error::NewBlob(source) if is_full(source) => {
+            Some("the disk of the image store is full: `nman system df` shows what takes the room, `nman system prune` frees some".to_owned())
+        }
+        error => error.hint(),
     }
 }

@@ -30,6 +30,7 @@ use bundle::platform::Platform;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 pub use error::Error;
+pub(crate) use error::hint_of_layout;
 pub use health::HealthCheck;
 pub(crate) use image::Content;
 pub use image::Image;

@@ -111,7 +111,10 @@ impl Volumes {
 
     /// The volume of this name. Of one without a record, what is wrong is that it has none.
     pub fn find(&self, name: &str) -> Result<Volume> {
-        let missing = || Error::refusal(format!("get {name}: no such volume"));
+        let missing = || Error::Rejected {
+            message: format!("get {name}: no such volume"),
+            hint: Some("`nman volume ls` lists those that there are".to_owned()),
+        };
         let name = VolumeName::parse(name).map_err(|_| missing())?;
         let directory = self.root.join(name.as_str());
         let path = directory.join("volume.json");

@@ -290,6 +290,10 @@ fn a_step_that_fails_says_which_and_leaves_nothing() {
     let text = dockerfile("RUN echo fine\n\nRUN echo loud; \\\n  exit 7\n");
     let context =
         context(&world, "context", &[("Dockerfile", &text), ("wrong", "FROM x\nRUM make\n")]);
+    std::fs::write(world.path("context/list"), dockerfile("RUN [\"echo\", it]\n")).unwrap();
+    let list = world.path("context/list").display().to_string();
+    let failed = build(&world, &["-f", &list], &context).exits(1).stderr();
+    assert!(failed.contains("code: 127\n\nhint: a shell has read the list, as it is"), "{failed}");
     let failed = build(&world, &["-t", "never"], &context).exits(1).stderr();
     assert!(failed.contains("loud\n"), "{failed}");
     let expected = "Dockerfile:4: RUN echo loud;   exit 7: The command '/bin/sh -c echo loud;   exit 7' returned a non-zero code: 7\n";

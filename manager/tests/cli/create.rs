@@ -1,6 +1,6 @@
 //! `create`, `rename`, `update` and `inspect` of a container.
 
-use super::world::{IMAGE, World, eventually};
+use super::world::{IMAGE, World, eventually, no_such_container};
 use nconform::fixture::{Capture, cgroups};
 use std::io::Write as _;
 
@@ -43,10 +43,7 @@ fn a_container_is_renamed_while_it_runs() {
     create(&world, &["--name", "other"], &["true"]);
     world.nman(["rename", "old", "new"]).ok();
     assert_eq!(world.inspect("new", "/Name"), "/new");
-    assert_eq!(
-        world.nman(["rename", "old", "x1"]).exits(1).stderr(),
-        "nman: No such container: old\n"
-    );
+    assert_eq!(world.nman(["rename", "old", "x1"]).exits(1).stderr(), no_such_container("old"));
     let refused = world.nman(["rename", "new", "other"]).exits(1);
     assert!(
         refused.stderr().contains("The container name \"/other\" is already in use"),
@@ -131,7 +128,7 @@ fn limits_are_set_and_changed_now_and_for_the_next_start() {
     world.nman(["rm", "-f", "lim"]).ok();
     assert_eq!(
         world.nman(["update", "-m", "1g", "lim"]).exits(1).stderr(),
-        "nman: No such container: lim\n"
+        no_such_container("lim")
     );
     world.assert_no_container();
 }

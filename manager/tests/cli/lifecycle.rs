@@ -1,6 +1,6 @@
 //! Containers in the background: ps, logs, exec, stop, start, rm.
 
-use super::world::{IMAGE, World, eventually};
+use super::world::{IMAGE, World, eventually, no_such_container};
 use nconform::fixture::Capture;
 
 /// Ends with 7 when it is asked to.
@@ -43,7 +43,7 @@ fn a_running_container_is_removed_by_force_only() {
     world.nman(["rm", "-f", "web"]).ok();
     world.nman(["rm", "-f", "web"]).ok();
     let gone = world.nman(["rm", "web"]).exits(1);
-    assert_eq!(gone.stderr(), "nman: No such container: web\n");
+    assert_eq!(gone.stderr(), no_such_container("web"));
     world.assert_no_container();
 }
 

@@ -174,6 +174,8 @@ fn shells_complete_commands_flags_and_names() {
         |line: &str| shell("fish", &format!("nman completion fish | source; complete -C '{line}'"));
     assert!(fish("nman rm comp").starts_with("completed"), "{}", fish("nman rm comp"));
     assert!(fish("nman ru").starts_with("run\t"), "{}", fish("nman ru"));
+    // Before the first letter of a name, too.
+    assert!(fish("nman rm ").starts_with("completed"), "{}", fish("nman rm "));
     let zsh = shell(
         "zsh",
         "autoload -Uz compinit; compinit -u -D; source <(nman completion zsh)

@@ -1,6 +1,6 @@
 //! Bad input: one line that says what, on which object and why; the exit code; and nothing left behind.
 
-use super::world::{IMAGE, World};
+use super::world::{IMAGE, World, no_such_container};
 
 #[test]
 fn a_name_is_taken_once() {
@@ -153,10 +153,25 @@ fn an_unknown_image_and_an_unknown_container_are_named() {
     );
     for command in ["stop", "kill", "logs", "start", "wait", "rm"] {
         let refused = world.nman([command, "nosuch"]).exits(1);
-        assert_eq!(refused.stderr(), "nman: No such container: nosuch\n");
+        assert_eq!(refused.stderr(), no_such_container("nosuch"));
     }
     let refused = world.nman(["exec", "nosuch", "true"]).exits(1);
-    assert_eq!(refused.stderr(), "nman: No such container: nosuch\n");
+    assert_eq!(refused.stderr(), no_such_container("nosuch"));
+}
+
+#[test]
+fn a_name_that_is_misspelt_is_told_beside_what_is_there() {
+    let world = World::new();
+    world.nman(["tag", IMAGE, "localhost:1/busybox-static:latest"]).ok();
+    let refused = world.nman(["run", "localhost:1/buzybox-static", "true"]).exits(125).stderr();
+    let said = "cannot reach `localhost:1`: connection refused\n\nhint: `localhost:1/busybox-static:latest` is here; else check ";
+    assert!(refused.contains(said), "{refused}");
+    // To pull is to ask a registry.
+    let refused = world.nman(["pull", "localhost:1/buzybox-static"]).exits(1).stderr();
+    assert!(!refused.contains("is here"), "{refused}");
+    let refused = world.nman(["cp", "a", "b"]).exits(1).stderr();
+    assert!(refused.ends_with("\n\nhint: one of the two is `CONTAINER:PATH`\n"), "{refused}");
+    world.assert_no_container();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Monitors that are killed while a client counts on them, and process ids that are somebody else's by now.
 
-use super::world::{IMAGE, World, entries, eventually, runtime};
+use super::world::{IMAGE, World, entries, eventually, no_such_container, runtime};
 use nconform::fixture::{Capture, Output};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -306,7 +306,7 @@ fn who_comes_to_start_what_is_removed_in_that_moment_leaves_nothing_of_it() {
     let (mut late, said) = held_up(&world, "flock", Some(&lock), &["start", "gone"]);
     world.nman(["rm", "gone"]).ok();
     assert_eq!(late.wait().unwrap().code(), Some(1), "{said}");
-    assert!(said.stderr().ends_with("nman: No such container: gone\n"), "{said}");
+    assert!(said.stderr().ends_with(&no_such_container("gone")), "{said}");
     assert!(!world.root().join("containers").join(id).exists());
     world.assert_no_container();
 }

@@ -72,7 +72,9 @@ fn volumes_are_made_listed_shown_and_removed() {
     assert_eq!(volumes(&world), ["data"]);
     assert_eq!(world.nman(["volume", "rm", "data"]).ok().stdout(), "data\n");
     let refused = world.nman(["volume", "rm", "data"]).exits(1);
-    assert_eq!(refused.stderr(), "nman: get data: no such volume\n");
+    let said =
+        "nman: get data: no such volume\n\nhint: `nman volume ls` lists those that there are\n";
+    assert_eq!(refused.stderr(), said);
     world.nman(["volume", "rm", "-f", "data"]).ok();
     let refused = world.nman(["volume", "create", "a/b"]).exits(1);
     assert!(

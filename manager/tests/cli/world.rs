@@ -230,6 +230,13 @@ impl Drop for Containers {
     }
 }
 
+/// What is said of a container that is not there.
+pub(crate) fn no_such_container(name: &str) -> String {
+    format!(
+        "nman: No such container: {name}\n\nhint: `nman ps -a` lists those that there are; root and every user have their own\n"
+    )
+}
+
 pub(crate) fn runtime() -> String {
     std::env::var("NMAN_TEST_RUNTIME").unwrap_or_else(|_| {
         find_binary("nrun").map_or_else(|_| "runc".to_owned(), |path| path.display().to_string())

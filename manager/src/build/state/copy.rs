@@ -9,6 +9,7 @@ use crate::expand::{exec_form, expand_text, split};
 use crate::path::clean;
 use crate::registry::without_user;
 use bundle::digest::Digest;
+use serde::Serialize;
 
 /// COPY and ADD.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub struct Copy {
 }
 
 /// Which sources are unpacked if they are archives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Unpack {
     /// None: COPY, and ADD with `--unpack=false`.
     Never,

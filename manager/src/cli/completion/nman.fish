@@ -1,7 +1,9 @@
 # fish completion for nman: nman itself says what could come next.
 function __nman_complete
     set -l words (commandline -opc)
-    for line in ($words[1] __complete -- $words[2..-1] (commandline -ct | string collect --allow-empty) 2>/dev/null)
+    set -l current (commandline -ct)
+    # In quotes, for it is one word also when nothing of it is typed yet.
+    for line in ($words[1] __complete -- $words[2..-1] "$current" 2>/dev/null)
         switch $line
             case :files
                 __fish_complete_path (commandline -ct)

@@ -208,9 +208,10 @@ fn said(log: &str) -> Option<&str> {
 }
 
 fn hint(words: &str) -> Option<&'static str> {
-    if words.contains("/dev/net/tun") || words.contains("tun device") {
+    // The words of pasta, of its releases until 2023, and of slirp4netns.
+    if ["tun device", "tun socket", "/dev/net/tun"].iter().any(|said| words.contains(said)) {
         return Some(
-            "every user must be able to open /dev/net/tun: let root run `chmod 666 /dev/net/tun`",
+            "every user must be able to open /dev/net/tun: let root run `modprobe tun; chmod 666 /dev/net/tun`; `--network none` and `--network host` do without",
         );
     }
     words.contains("nterface").then_some(
@@ -292,6 +293,7 @@ mod tests {
         assert_eq!(said(log), Some("Couldn't open network namespace /x"));
         assert_eq!(said("Failed to send 20 bytes to syslog\n"), None);
         let refused = hint("Failed to open() /dev/net/tun: Permission denied");
+        assert_eq!(hint("Failed to open tun socket in namespace"), refused);
         assert!(refused.unwrap().contains("chmod"));
     }
 

@@ -109,18 +109,20 @@ impl Draft {
 
     /// Those that were asked for, and one of each family that is missing; none may overlap another network's.
     fn choose_subnets(&self, others: &[Definition], host: &HostFacts) -> Result<Vec<Subnet>> {
-        let taken: Vec<Subnet> =
-            others.iter().flat_map(Definition::ranges).map(|range| range.subnet).collect();
-        for (at, subnet) in self.subnets.iter().enumerate() {
+        let mut taken = Vec::new();
+        for other in others {
+            taken.extend(other.ranges().iter().map(|range| (range.subnet, &other.name)));
+        }
+        for subnet in &self.subnets {
             if !subnet.has_hosts() {
                 return Err(self.refuse(format!("no interface can have an address of {subnet}")));
             }
-            let beside = taken.iter().chain(&self.subnets[..at]);
-            if let Some(other) = beside.into_iter().find(|other| other.overlaps(subnet)) {
+            if let Some((other, name)) = taken.iter().find(|(other, _)| other.overlaps(subnet)) {
                 return Err(self.refuse(format!(
-                    "Pool overlaps with other one on this address space: {subnet} and {other}"
+                    "Pool overlaps with other one on this address space: {subnet} and {other} of network `{name}`"
                 )));
             }
+            taken.push((*subnet, &self.name));
         }
         for v6 in [false, true] {
             let of_family = |subnet: &&Subnet| subnet.network().is_ipv6() == v6;
@@ -131,8 +133,8 @@ impl Draft {
         let mut subnets = self.subnets.clone();
         let has = |v6: bool| self.subnets.iter().any(|s| s.network().is_ipv6() == v6);
         if self.ipv4 && !has(false) && (self.ipv6 || !has(true)) {
-            let is_free =
-                |pool: &Subnet| !taken.iter().chain(&host.routes).any(|other| other.overlaps(pool));
+            let used = || taken.iter().map(|(subnet, _)| subnet).chain(&host.routes);
+            let is_free = |pool: &Subnet| !used().any(|other| other.overlaps(pool));
             let pool = small_pools().chain(pools()).find(is_free).ok_or_else(|| {
                 self.refuse("all predefined address pools have been fully subnetted")
             })?;
@@ -459,7 +461,7 @@ mod tests {
     fn what_another_network_has_is_refused() {
         let others = [built_in("10.90.0.0/16".parse().unwrap())];
         let overlapping = Draft { subnets: vec!["10.90.7.0/24".parse().unwrap()], ..draft("web") };
-        assert!(refused(&overlapping, &others).contains("Pool overlaps with other one"));
+        assert!(refused(&overlapping, &others).ends_with("and 10.90.0.0/16 of network `nman`"));
         let bridge = Draft { options: option(BRIDGE_NAME, "nman0"), ..draft("web") };
         assert!(refused(&bridge, &others).contains("networks have same bridge name nman0"));
     }
