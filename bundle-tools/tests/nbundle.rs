@@ -12,6 +12,7 @@ use bundle::{
     layout::Layout,
     tarball::{Entry, Kind, TarWriter, Timespec},
 };
+use nconform::fixture::untried;
 
 /// A directory of the test's own, and the program run in it.
 struct Bench {
@@ -335,8 +336,7 @@ fn alpine_is_unpacked_as_gnu_tar_does() {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.to_string_lossy().contains("alpine-minirootfs"));
     let Some(tarball) = tarball else {
-        eprintln!("SKIPPED: no alpine-minirootfs in `{}`", images.display());
-        return;
+        return untried("no alpine-minirootfs beside the project (`NRUN_TEST_IMAGES`)");
     };
     let name = tarball.to_str().unwrap();
     let bench = Bench::new();

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use nconform::fixture::{
-    BundleDir, Capture, Console, Container, Namespace, Output, Runtime, Sandbox, cgroups,
+    BundleDir, Capture, Console, Container, Namespace, Output, Runtime, Sandbox, cgroups, untried,
 };
 use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
@@ -68,6 +68,7 @@ fn checkpoint(
     output.says(container.id());
     assert_eq!(container.status(), "running", "a checkpoint that fails leaves it running");
     let _ = container.exec(["true"]).ok();
+    untried("no criu that works on this kernel");
     false
 }
 
@@ -275,7 +276,8 @@ fn standard_streams_that_are_pipes_are_the_restorers() {
     let images = images.to_str().expect("UTF-8");
     let output = runtime.call(["checkpoint", "--image-path", images, &id]).run();
     if !criu_works() {
-        return output.exits(1).says("criu failed");
+        output.exits(1).says("criu failed");
+        return untried("no criu that works on this kernel");
     }
     let _ = output.ok();
     drop(run);

@@ -1,6 +1,6 @@
 //! `/dev`: the default devices and links, those of config.json, and who may use them.
 
-use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, unique_name};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, scratch_dir, unique_name};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -175,4 +175,17 @@ fn a_bound_dev_is_left_as_it_is() {
         .remove("/linux/maskedPaths")
         .args(["ls", "/dev"]);
     assert_eq!(Runtime::under_test().run(&bundle).ok().stdout(), "mark\n");
+}
+
+#[test]
+fn what_the_bundle_mounts_in_the_place_of_a_default_device_stays() {
+    let _sandbox = Sandbox::enter();
+    let source = scratch_dir();
+    let file = source.path().join("file");
+    std::fs::write(&file, "of the bundle").expect("write a file");
+    let bind =
+        json!({"destination": "/dev/full", "type": "bind", "source": file, "options": ["bind"]});
+    let bundle = BundleDir::new().push("/mounts", bind).args(["cat", "/dev/full"]);
+    let output = Runtime::under_test().run(&bundle).ok();
+    assert_eq!(output.stdout(), "of the bundle");
 }

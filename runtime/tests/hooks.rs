@@ -1,6 +1,7 @@
 //! Hooks: when each kind runs, where, as whom and with what, and what comes of one that fails.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -157,6 +158,28 @@ fn a_failed_create_leaves_nothing_and_a_failed_start_a_stopped_container() {
     sandbox.assert_clean();
 }
 
+/// Without a pid namespace of its own, nothing else would end the others.
+#[test]
+fn a_poststart_hook_that_fails_ends_every_process_of_the_container() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().without_namespace("pid");
+    let bundle = bundle.shell("sleep 600 & echo >/begun; exec sleep 600");
+    let begun = bundle.rootfs().join("begun");
+    let fail = format!("until [ -e {} ]; do sleep 0.01; done; exit 1", begun.display());
+    let bundle = with_hook(bundle, "poststart", shell(&fail));
+    let container = runtime.create(&bundle, [""; 0]);
+    container.start().exits(1).says("error running poststart hook #0");
+    container.wait();
+    let members = || cgroups::read(container.id(), "cgroup.procs").expect("its cgroup");
+    let end = Instant::now() + Duration::from_secs(10);
+    while !members().is_empty() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(members(), "");
+    let _ = container.delete().ok();
+}
+
 #[test]
 fn an_init_that_a_hook_has_killed_is_told_as_such() {
     let sandbox = Sandbox::enter();
@@ -175,7 +198,8 @@ fn a_poststop_hook_that_fails_is_warned_of_and_the_next_one_runs() {
     let hooks = [
         shell("exit 4"),
         json!({"path": "/no/such"}),
-        shell(&format!("echo on > {}", host.display())),
+        // Nothing of it is there any more.
+        shell(&format!("{{ ls {}; echo on; }} > {}", runtime.root().display(), host.display())),
     ];
     let bundle = hooks.into_iter().fold(BundleDir::new(), |b, hook| with_hook(b, "poststop", hook));
     let container = runtime.start(&bundle);
@@ -478,6 +502,7 @@ fn what_hooks_write_is_appended_to_the_files_that_annotations_name() {
     let text = fs::read_to_string(&host).expect("standard output");
     assert_eq!(text, format!("kept\n{}\n", KINDS.join("\n")));
     assert_eq!(fs::read_to_string(&errors).expect("standard error").lines().count(), KINDS.len());
+    assert_eq!(fs::metadata(&errors).expect("the file").permissions().mode() & 0o777, 0o600);
     let bundle = bundle.set("/annotations", json!({"run.oci.hooks.stdout": "relative"}));
     runtime.run(&bundle).exits(1).says("/annotations/run.oci.hooks.stdout");
 }

@@ -305,17 +305,20 @@ fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
     let _ = container.kill("TERM").ok();
     // Only the init has got it.
     container.wait();
-    let members = || cgroups::read(container.id(), "cgroup.procs").unwrap_or_default();
-    assert_eq!(members().lines().count(), 2);
+    let members = |id: &str| cgroups::read(id, "cgroup.procs").unwrap_or_default();
+    assert_eq!(members(container.id()).lines().count(), 2);
     assert_eq!(container.status(), "stopped");
-    let _ = container.kill("KILL").ok();
-    for _ in 0..1000 {
-        if members().is_empty() {
-            break;
+    let assert_nobody_is_left = |id: &str| {
+        for _ in 0..1000 {
+            if members(id).is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    assert_eq!(members(), "");
+        assert_eq!(members(id), "");
+    };
+    let _ = container.kill("KILL").ok();
+    assert_nobody_is_left(container.id());
     container.kill("KILL").exits(1).says("container not running");
     let _ = container.delete().ok();
 
@@ -323,6 +326,8 @@ fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
     container.output().wait_for("ready");
     let _ = container.kill("KILL").ok();
     container.wait();
+    // Before `delete`, which would end them, too.
+    assert_nobody_is_left(container.id());
     let _ = container.delete().ok();
     sandbox.assert_clean();
 }

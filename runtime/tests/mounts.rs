@@ -514,3 +514,31 @@ fn a_container_may_have_more_mounts_and_masked_paths_than_files_and_its_limit_is
     let bundle = bundle.set("/process/rlimits", limit);
     assert_eq!(run(script, &bundle).replace('\n', " "), "1024 1024 700 700");
 }
+
+/// `/proc/self/fd/7` is a file that the runtime has open, not one that config.json can mean.
+#[test]
+fn the_source_of_a_bind_is_found_through_no_magic_link() {
+    let sandbox = Sandbox::enter();
+    for source in ["/proc/self/exe", "/proc/self/fd/0", "/dev/stdin", "/proc/self/root/etc/passwd"]
+    {
+        let bind = json!({"destination": "/mnt/it", "type": "bind", "source": source, "options": ["bind"]});
+        let output = Runtime::under_test().run(&BundleDir::new().push("/mounts", bind)).exits(1);
+        output.says("the path leads through a link to what a process has open");
+    }
+    sandbox.assert_clean();
+}
+
+/// The host's mounts stay below the root there, and would be kept in use for as long as the container runs.
+#[test]
+fn without_pivot_a_private_root_is_refused() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for (propagation, code) in [("private", 1), ("rprivate", 1), ("rslave", 0)] {
+        let bundle = BundleDir::new().set("/linux/rootfsPropagation", propagation);
+        let id = runtime.new_id();
+        let output = runtime.bundle_call("run", &bundle, ["--no-pivot"], &id).run().exits(code);
+        let is_told = output.stderr().contains("/linux/rootfsPropagation");
+        assert_eq!(is_told, code == 1, "{output}");
+    }
+    sandbox.assert_clean();
+}

@@ -288,3 +288,34 @@ fn a_path_that_is_no_such_namespace_is_refused_with_its_place() {
     }
     sandbox.assert_clean();
 }
+
+#[test]
+fn what_would_change_the_hosts_mounts_is_refused_without_a_mount_namespace() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bare = || {
+        BundleDir::new()
+            .without_namespace("mount")
+            .remove("/mounts")
+            .remove("/linux/maskedPaths")
+            .remove("/linux/readonlyPaths")
+    };
+    let mount = json!([{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]);
+    for (pointer, value) in [
+        ("/mounts", mount),
+        ("/linux/maskedPaths", json!(["/etc/shadow"])),
+        ("/linux/readonlyPaths", json!(["/etc"])),
+        ("/root/readonly", json!(true)),
+        ("/process/terminal", json!(true)),
+    ] {
+        let output = runtime.run(&bare().set(pointer, value)).exits(1);
+        let told = output.stderr();
+        assert!(
+            told.contains(pointer) && told.contains("mount` namespace")
+                || told.contains("a mount namespace"),
+            "{output}"
+        );
+    }
+    let _ = runtime.run(&bare()).ok();
+    sandbox.assert_clean();
+}

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use nconform::fixture::{BundleDir, Runtime, Sandbox};
-use rustix::mount::{UnmountFlags, unmount};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::json;
 
 #[test]
@@ -136,4 +136,46 @@ fn what_the_image_has_in_place_of_proc_is_protected_too() {
     let output = Runtime::under_test().run(&bundle).ok();
     assert_eq!(output.stdout(), "/\nprotected\n");
     assert!(!proc.join("sys/x").exists());
+}
+
+/// Where /dev is the caller's, so is what files are masked with: CVE-2025-31133.
+#[test]
+fn what_is_no_null_device_masks_nothing() {
+    let _sandbox = Sandbox::enter();
+    let dev = scratch_dir();
+    fs::write(dev.path().join("null"), "of somebody else").expect("write a file");
+    let bundle = BundleDir::new();
+    fs::write(bundle.rootfs().join("etc/secret"), "confidential").expect("write a file");
+    let bind =
+        json!({"destination": "/dev", "type": "bind", "source": dev.path(), "options": ["rbind"]});
+    let bundle = bundle
+        .set("/mounts/1", bind)
+        .set("/linux/maskedPaths", json!(["/etc/secret"]))
+        .shell("cat /etc/secret; echo x >/etc/secret");
+    let output = Runtime::under_test().run(&bundle).exits(1);
+    assert!(output.stderr().contains("config.json /linux/maskedPaths/0"), "{output}");
+    assert_eq!(output.stdout(), "");
+    let null = fs::read_to_string(dev.path().join("null")).expect("the file");
+    assert_eq!(null, "of somebody else");
+}
+
+#[test]
+fn what_is_mounted_below_a_read_only_path_of_proc_is_read_only_too() {
+    let _sandbox = Sandbox::enter();
+    // In the mount namespace of the test alone.
+    let below = "/proc/sys/kernel/random";
+    mount("none", below, "tmpfs", MountFlags::empty(), c"").expect("a mount");
+    let bare = || {
+        let bind = json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+        let bundle = BundleDir::new().without_namespace("pid").set("/mounts/0", bind);
+        bundle.remove("/linux/maskedPaths")
+    };
+    let run = |bundle: BundleDir| {
+        Runtime::under_test().run(&bundle.shell(&format!("touch {below}/file && echo written")))
+    };
+    let output = run(bare().remove("/linux/readonlyPaths")).ok();
+    assert_eq!(output.stdout(), "written\n");
+    let output = run(bare().set("/linux/readonlyPaths", json!(["/proc/sys"]))).exits(1);
+    assert!(output.stderr().contains("Read-only file system"), "{output}");
+    unmount(below, UnmountFlags::DETACH).expect("it is a mount");
 }

@@ -4,6 +4,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType, connect, send, socket};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -104,4 +105,26 @@ fn a_container_is_created_until_the_hooks_of_its_start_are_done_and_started_but_
     assert!(child.wait().expect("wait for start").success(), "{output}");
     assert_eq!(container.status(), "running");
     container.start().exits(1).says("cannot start an already running container");
+}
+
+/// As a scanner of sockets does it.
+#[test]
+fn who_connects_and_leaves_again_has_started_nothing() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().shell("echo started");
+    let container = runtime.create(&bundle, [""; 0]);
+    let path = runtime.root().join(container.id()).join("start");
+    let address = SocketAddrUnix::new(&path).expect("a path that fits");
+    for words in [&b""[..], b"no"] {
+        let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).expect("a socket");
+        connect(&socket, &address).expect("the init listens");
+        if !words.is_empty() {
+            let _ = send(&socket, words, SendFlags::NOSIGNAL).expect("send");
+        }
+    }
+    assert_eq!(container.status(), "created");
+    let _ = container.start().ok();
+    container.wait();
+    assert_eq!(container.output().stdout(), "started\n");
 }

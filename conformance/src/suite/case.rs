@@ -1,5 +1,7 @@
 //! What a case is: a plain record with a function, and what the function can find.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
@@ -17,6 +19,16 @@ pub enum Level {
     Should,
     /// Behaviour of runc that engines rely on and no specification writes down.
     Contract,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Must => "MUST",
+            Self::Should => "SHOULD",
+            Self::Contract => "CONTRACT",
+        })
+    }
 }
 
 /// Cases about one section.

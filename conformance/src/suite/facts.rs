@@ -202,6 +202,14 @@ pub(super) const RESCTRL: Need = Need {
 };
 pub(super) const NO_RESCTRL: Need =
     Need { what: "lack of resctrl", is_met: |facts| !(RESCTRL.is_met)(facts) };
+pub(super) const TWO_NODES: Need = Need {
+    what: "second node of memory",
+    is_met: |_| {
+        let nodes = fs::read_to_string("/sys/devices/system/node/has_memory");
+        nodes.is_ok_and(|nodes| nodes.trim() != "0" && !nodes.trim().is_empty())
+    },
+};
+
 pub(super) const TWO_PROCESSORS: Need = Need {
     what: "second processor",
     is_met: |_| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1),

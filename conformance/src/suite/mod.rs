@@ -67,7 +67,9 @@ pub fn select(filters: &[String]) -> Result<Vec<usize>, String> {
     if let Some(filter) =
         filters.iter().find(|filter| !all.iter().any(|(topic, case)| matches(filter, topic, case)))
     {
-        return Err(format!("no topic and no case is called `{filter}`"));
+        return Err(format!(
+            "no topic and no case is called `{filter}`: `nconform run --list` shows them"
+        ));
     }
     let wanted = |(topic, case): &(&Topic, &Case)| {
         filters.is_empty() || filters.iter().any(|filter| matches(filter, topic, case))

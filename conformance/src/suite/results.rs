@@ -192,12 +192,19 @@ impl Results {
         topics
     }
 
+    /// Whether anything could be tried with a runtime.
+    #[must_use]
+    pub fn is_tried(&self, runtime: usize) -> bool {
+        let totals = self.totals(runtime, None);
+        totals.skipped < self.rows.len()
+    }
+
     /// Whether anything ended otherwise than it must or is known to. Where nothing could be tried with a runtime, nothing was shown.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         (0..self.runtimes.len()).any(|runtime| {
             let totals = self.totals(runtime, None);
-            totals.failed + totals.unexpected > 0 || totals.passed + totals.known == 0
+            totals.failed + totals.unexpected > 0 || !self.is_tried(runtime)
         })
     }
 }

@@ -8,7 +8,7 @@ use bundle::digest::Digest;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use nconform::fixture::scratch_dir;
+use nconform::fixture::{scratch_dir, untried};
 use nman::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -52,7 +52,6 @@ impl TestImage {
     }
 
     /// Alpine's minirootfs where it is at hand, else the machine's busybox; and the name it deserves.
-    #[expect(clippy::print_stderr, reason = "a test that tries less than it could says so")]
     pub(crate) fn real() -> (&'static str, Self) {
         let directory = std::env::var_os("NRUN_TEST_IMAGES").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/images"),
@@ -61,7 +60,9 @@ impl TestImage {
         let found = fs::read_dir(&directory).into_iter().flatten().flatten().map(|e| e.path());
         let is_alpine = |path: &PathBuf| path.to_string_lossy().contains("alpine-minirootfs");
         let Some(path) = found.into_iter().find(is_alpine) else {
-            eprintln!("no alpine-minirootfs in `{}`: busybox instead", directory.display());
+            untried(
+                "no alpine-minirootfs beside the project (`NRUN_TEST_IMAGES`): busybox instead",
+            );
             let busybox = fs::read("/bin/busybox").unwrap();
             let entries = [Entry::Dir("bin", 0o755), Entry::File("bin/busybox", &busybox, 0o755)];
             return ("busybox-static", Self::default().layer(&entries));

@@ -250,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_unified_that_leads_elsewhere_or_belongs_to_nobody_is_refused() {
+        let writes = |name: &str| {
+            let resources = serde_json::json!({"unified": {name: "1"}});
+            unified(&serde_json::from_value(resources).unwrap())
+        };
+        for name in
+            ["../pids.max", "child/pids.max", "/sys/pids.max", "pids.max\0", "pids", ".max", ""]
+        {
+            let error = writes(name).unwrap_err().to_string();
+            assert!(error.contains("/linux/resources/unified/"), "{name}: {error}");
+        }
+        assert_eq!(writes("pids.max").unwrap()[0].1, "pids");
+    }
+
+    #[test]
     fn swap_is_the_difference_to_memory() {
         let max = |limit, swap| swap_max(limit, swap).unwrap();
         assert_eq!(max(Some(100), Some(300)).as_deref(), Some("200"));

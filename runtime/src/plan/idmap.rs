@@ -147,6 +147,15 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_not_its_own_takes_the_program_too() {
+        let other = linux(&ITSELF.replacen("1000", "1001", 1));
+        let error = plan(&other, &user(None)).unwrap_err();
+        assert_eq!(error.pointer, "/linux/uidMappings");
+        let planned = plan(&other, &user(Some("/usr/bin/newuidmap"))).unwrap();
+        assert_eq!(planned.uid.tool, Some(PathBuf::from("/usr/bin/newuidmap")));
+    }
+
+    #[test]
     fn root_of_a_user_namespace_writes_what_it_has_itself() {
         let host = Host { in_user_namespace: true, ..Host::for_tests() };
         assert!(!host.privileged());

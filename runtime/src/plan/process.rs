@@ -443,6 +443,22 @@ mod tests {
     }
 
     #[test]
+    fn only_who_enters_a_user_namespace_may_be_denied_its_groups() {
+        let may_be_denied = |enters: bool| {
+            let rights = Rights::of(&Host::for_tests(), enters);
+            let steps = privileges(&process(r#"{"args": ["x"]}"#), &rights, "/process").unwrap();
+            let of_user = |step: &Step| match step.op {
+                Op::User { may_be_denied, .. } => Some(may_be_denied),
+                _ => None,
+            };
+            steps.iter().find_map(of_user).unwrap()
+        };
+        assert!(may_be_denied(true));
+        // Anybody else would keep the caller's groups without a word.
+        assert!(!may_be_denied(false));
+    }
+
+    #[test]
     fn the_bounding_set_is_dropped_before_the_ids_and_the_ids_before_the_sets() {
         let steps = privileges(&process(r#"{"args": ["x"]}"#), &rights(), "/process").unwrap();
         let place =

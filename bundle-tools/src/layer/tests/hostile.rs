@@ -235,3 +235,12 @@ fn a_swap_while_unpacking_leads_nowhere() {
         }
     });
 }
+
+#[test]
+fn a_file_that_a_link_leads_to_is_nobodys_directory() {
+    let sandbox = Sandbox::new();
+    let layer = layer().file("usr/f", "kept").symlink("l", "usr/f").file("l/x", "");
+    let error = sandbox.unpack(&layer).unwrap_err().to_string();
+    assert!(error.contains("not a directory"), "{error}");
+    assert_eq!(sandbox.read("usr/f"), "kept");
+}

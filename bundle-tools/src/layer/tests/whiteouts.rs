@@ -87,6 +87,18 @@ fn an_applied_opaque_mark_spares_what_its_own_layer_wrote_before_and_after() {
 }
 
 #[test]
+fn a_whiteout_spares_nothing_for_the_sake_of_a_longer_name() {
+    let sandbox = Sandbox::new();
+    sandbox.apply(&lower());
+    let before = sandbox.names("");
+    sandbox.apply(&layer().file("db", "").file("d-", "").file(".wh.d", ""));
+    let mut expected: Vec<_> = before.into_iter().filter(|name| name != "d").collect();
+    expected.extend(["db".to_owned(), "d-".to_owned()]);
+    expected.sort_unstable();
+    assert_eq!(sandbox.names(""), expected);
+}
+
+#[test]
 fn an_opaque_root_is_reported_because_overlayfs_has_no_mark_for_it() {
     let sandbox = Sandbox::new();
     let stats = sandbox.unpack(&layer().file(".wh..wh..opq", "").file("f", "")).unwrap();

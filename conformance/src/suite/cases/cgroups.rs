@@ -11,7 +11,8 @@ use crate::suite::case::{
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{
     BFQ_ALONE, BLKIO_THROTTLE, BLKIO_WEIGHT, CPU, CPU_BURST, CPUSET, HUGE_PAGES, MEMORY, NET_CLS,
-    NET_PRIO, OOM_CONTROL, PIDS, RDMA, REALTIME_GROUPS, SWAP_ACCOUNT, SWAPPINESS, V2, rdma_device,
+    NET_PRIO, OOM_CONTROL, PIDS, RDMA, REALTIME_GROUPS, SWAP_ACCOUNT, SWAPPINESS, TWO_NODES, V2,
+    rdma_device,
 };
 use crate::suite::trial::{Trial, fails};
 
@@ -148,7 +149,8 @@ pub(super) const CPU_TOPIC: Topic = Topic {
                 "0",
             )
         })
-        .needs(&[CPUSET]),
+        // Of a single node it is the configured one whatever a runtime does.
+        .needs(&[CPUSET, TWO_NODES]),
         must("the idle class of a cgroup is set", |t| {
             written(t, "/linux/resources/cpu", json!({"idle": 1}), &["cpu.idle"], "1")
         })

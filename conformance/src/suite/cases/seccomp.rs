@@ -82,11 +82,13 @@ pub(super) const SECCOMP: Topic = Topic {
         })
         .rootless(),
         must("a masked comparison looks at the bits of the mask", |t| {
+            // `value` is the mask, and what is held against it `valueTwo`, as libseccomp has it.
             let rule = json!([{"names": ["socket"], "action": "SCMP_ACT_ERRNO",
-                "args": [{"index": 0, "value": 2, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]}]);
-            let seen = t.attempt(filtered(t, rule), &["socket:1", "socket:2"])?;
+                "args": [{"index": 0, "value": 3, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]}]);
+            let seen = t.attempt(filtered(t, rule), &["socket:1", "socket:2", "socket:10"])?;
             has(&seen, "/socket:1", 0)?;
-            has(&seen, "/socket:2", 1)
+            has(&seen, "/socket:2", 1)?;
+            has(&seen, "/socket:10", 1)
         })
         .rootless(),
         must("all conditions of a rule have to hold", |t| {

@@ -2,14 +2,12 @@
 
 use std::fmt::Write;
 
+use super::address;
 use crate::junit::escape;
 use crate::suite::{Outcome, Record, Results, Totals};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-
-/// Where the sections of the specification are.
-const SPECIFICATION: &str = "https://github.com/opencontainers/runtime-spec/blob/v1.3.0/";
 
 /// The outcomes, with what the page calls them.
 const OUTCOMES: [(&str, &str); 5] = [
@@ -105,10 +103,9 @@ fn section(out: &mut String, results: &Results, topic: &crate::suite::Topic) {
         escape(topic.title)
     );
     // What runc does beyond the specification is written down in this project's own pages.
-    if topic.section.starts_with("docs/") {
-        let _ = write!(out, " · {}", topic.section);
-    } else {
-        let _ = write!(out, " · <a href=\"{SPECIFICATION}{0}\">{0}</a>", topic.section);
+    match address(topic) {
+        None => drop(write!(out, " · {}", topic.section)),
+        Some(address) => drop(write!(out, " · <a href=\"{address}\">{}</a>", topic.section)),
     }
     out.push_str("</small></h3>\n<table><thead><tr><th>case<th>level");
     for runtime in &results.runtimes {

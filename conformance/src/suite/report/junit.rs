@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::background;
 use crate::junit::{Ending, Suite, Test, document};
-use crate::suite::{Outcome, Results};
+use crate::suite::results::Row;
+use crate::suite::{Outcome, Record, Results};
 
 /// The report as JUnit XML. A known failure shows as skipped, with the reason.
 #[must_use]
@@ -22,7 +24,7 @@ pub fn junit(results: &Results) -> String {
                     class: format!("{}.{}", runtime.name, row.topic.name),
                     name: row.case.name.to_owned(),
                     time: Duration::from_millis(record.millis),
-                    ending: ending(&record.outcome),
+                    ending: ending(row, record),
                 })
                 .collect(),
         })
@@ -30,15 +32,20 @@ pub fn junit(results: &Results) -> String {
     document("nconform run", &suites)
 }
 
-fn ending(outcome: &Outcome) -> Ending {
-    match outcome {
+fn ending(row: &Row, record: &Record) -> Ending {
+    let with_background = |first: String| {
+        let background = background(row, record).into_iter();
+        background.fold(first, |text, (key, value)| format!("{text}\n{key}: {value}"))
+    };
+    match &record.outcome {
         Outcome::Pass => Ending::Passed,
-        Outcome::Fail { expected, seen } => {
-            Ending::Failed { why: format!("expected {expected}"), details: format!("seen: {seen}") }
-        }
+        Outcome::Fail { expected, seen } => Ending::Failed {
+            why: format!("expected {expected}"),
+            details: with_background(format!("seen: {seen}")),
+        },
         Outcome::UnexpectedPass { why } => Ending::Failed {
             why: "passed, though known to fail".to_owned(),
-            details: format!("known: {why}"),
+            details: with_background(format!("known: {why}")),
         },
         Outcome::KnownFailure { why, .. } => Ending::Skipped(format!("known failure: {why}")),
         Outcome::Skip { reason } => Ending::Skipped(reason.clone()),
@@ -60,6 +67,11 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("seen: &lt;b&gt; &amp; &quot;c&quot;"), "{text}");
+        assert!(text.contains("\nclause: MUST, https://"), "{text}");
+        assert!(
+            text.contains("config.md#extensibility\nconfig: /a = &quot;&lt;&amp;&gt;&quot;"),
+            "{text}"
+        );
         assert!(text.contains("<skipped message=\"known failure: it is like that\"/>"), "{text}");
     }
 }

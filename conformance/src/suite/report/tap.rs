@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::background;
+use crate::suite::results::Row;
 use crate::suite::{Outcome, Record, Results};
 
 /// The report as TAP version 14.
@@ -16,15 +18,17 @@ pub fn tap(results: &Results) -> String {
             let Some(record) = row.records.get(index) else { continue };
             has_failed |= record.outcome.is_unexpected();
             let title = escape(&format!("{}: {}", row.topic.name, row.case.name));
-            line(&mut out, number + 1, &title, record);
+            line(&mut out, number + 1, &title, row, record);
         }
         let verdict = if has_failed { "not ok" } else { "ok" };
-        let _ = writeln!(out, "{verdict} {} - {name}", index + 1);
+        // Without it a consumer would count a runtime as passed of which nothing was shown.
+        let directive = if results.is_tried(index) { "" } else { " # SKIP no case could be tried" };
+        let _ = writeln!(out, "{verdict} {} - {name}{directive}", index + 1);
     }
     out
 }
 
-fn line(out: &mut String, number: usize, title: &str, record: &Record) {
+fn line(out: &mut String, number: usize, title: &str, row: &Row, record: &Record) {
     let (verdict, directive) = match &record.outcome {
         Outcome::Pass => ("ok", String::new()),
         Outcome::Skip { reason } => ("ok", format!(" # SKIP {}", one_line(reason))),
@@ -32,7 +36,7 @@ fn line(out: &mut String, number: usize, title: &str, record: &Record) {
         Outcome::Fail { .. } | Outcome::UnexpectedPass { .. } => ("not ok", String::new()),
     };
     let _ = writeln!(out, "    {verdict} {number} - {title}{directive}");
-    let lines: Vec<(&str, &str)> = match &record.outcome {
+    let mut lines: Vec<(&str, &str)> = match &record.outcome {
         Outcome::Fail { expected, seen } | Outcome::KnownFailure { expected, seen, .. } => {
             vec![("expected", expected), ("seen", seen)]
         }
@@ -41,6 +45,8 @@ fn line(out: &mut String, number: usize, title: &str, record: &Record) {
         }
         Outcome::Pass | Outcome::Skip { .. } => return,
     };
+    let background = background(row, record);
+    lines.extend(background.iter().map(|(key, value)| (*key, value.as_str())));
     let _ = writeln!(out, "      ---");
     for (key, value) in lines {
         // A JSON string is a YAML string.
@@ -70,8 +76,23 @@ mod tests {
         assert!(text.contains("\nok 1 - one\n# Subtest: two\n"), "{text}");
         assert!(text.ends_with("\nnot ok 2 - two\n"), "{text}");
         assert!(text.contains("      seen: \"<b> & \\\"c\\\"\"\n"), "{text}");
+        let clause =
+            "https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config.md#extensibility";
+        assert!(text.contains(&format!("      clause: \"MUST, {clause}\"\n")), "{text}");
+        assert!(text.contains("      config: \"/a = \\\"<&>\\\"\"\n"), "{text}");
         assert!(text.contains(" # TODO it is like that\n"), "{text}");
         assert!(text.contains(" # SKIP the host has no wheels\n"), "{text}");
         assert_eq!(escape("a # b\\c"), "a \\# b\\\\c");
+    }
+
+    #[test]
+    fn a_runtime_of_which_nothing_was_shown_is_skipped_as_a_whole() {
+        let mut results = results();
+        for row in &mut results.rows {
+            row.records[0].outcome = Outcome::Skip { reason: "the host has no wheels".to_owned() };
+        }
+        let text = tap(&results);
+        assert!(text.contains("\nok 1 - one # SKIP no case could be tried\n"), "{text}");
+        assert!(text.ends_with("\nnot ok 2 - two\n") && results.has_failed(), "{text}");
     }
 }

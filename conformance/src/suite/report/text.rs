@@ -84,7 +84,7 @@ fn section(out: &mut String, results: &Results, title: &str, wanted: impl Fn(&Re
             }
             let _ = writeln!(
                 out,
-                "\n  {}: {}: {} ({:?}, {})",
+                "\n  {}: {}: {} ({}, {})",
                 runtime.name, row.topic.name, row.case.name, row.case.level, row.topic.section
             );
             for (label, text) in details(record) {
