@@ -60,7 +60,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         at_limit: false,
         new_keyring: !saved.no_new_keyring,
     };
-    let plan = planner::exec(&process, &host, &options)?;
+    let plan = planner::exec(&process, &host, &options)
+        .map_err(|error| asked_by(error, parsed, document))?;
     let at_limit = planner::Options { at_limit: true, ..options };
     plan.warnings.iter().for_each(|warning| log::note(warning));
     let mut cgroup = cgroup(parsed, &saved, &host)?;
@@ -126,19 +127,19 @@ fn follow(
             child.go()
         })
         .and_then(|()| executed(&child, plan, saved, agent.as_mut(), detach));
-    if let Err(error) = started {
-        child.end(None);
-        pid_file::take_back(pid_file, child.pid);
-        return Err(error);
-    }
-    child.close_resources();
-    match foreground {
-        None => Ok(0),
-        Some(foreground) => foreground.wait(child.pid, &child.pidfd, |killed| match killed {
+    let ended = started.and_then(|()| {
+        child.close_resources();
+        let Some(foreground) = foreground else { return Ok(0) };
+        foreground.wait(child.pid, &child.pidfd, |killed| match killed {
             true => launch::has_executed(child.pid).map_err(|why| launch::error(plan, why)),
             false => Ok(()),
-        }),
+        })
+    });
+    if ended.is_err() {
+        child.end(None);
+        pid_file::take_back(pid_file, child.pid);
     }
+    ended
 }
 
 fn executed(
@@ -276,6 +277,25 @@ pub(crate) fn process(
     change(&mut process, parsed)?;
     // What the command line leaves out is the container's own, and has worked before: no file is at fault.
     Ok((process, "", "/process"))
+}
+
+/// Who has asked for what cannot be planned: an option, the file of `--process`, or config.json.
+#[cold]
+fn asked_by(error: Error, parsed: &Parsed, document: &str) -> Error {
+    let Error::Plan(crate::plan::Error { pointer, message }) = &error else { return error };
+    let option = match pointer.as_str() {
+        "/process/apparmorProfile" => "apparmor",
+        "/process/selinuxLabel" => "process-label",
+        _ => "",
+    };
+    if parsed.value(option).is_some_and(|value| !value.is_empty()) {
+        return Error::Usage(format!("--{option}: {message}"));
+    }
+    // What is about all of the container is in config.json.
+    match document.is_empty() || pointer.starts_with("/linux/") {
+        true => error,
+        false => Error::Usage(format!("{document} {pointer}: {message}")),
+    }
 }
 
 /// As runc does. A label that is left open is not "none": a process must not get out of the container's confinement by not

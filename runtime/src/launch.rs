@@ -4,7 +4,7 @@
 //! apart is a flag that the kernel takes away from a process with its first exec.
 
 use crate::error::{Error, Result};
-use crate::failure::Failure;
+use crate::failure::{Failure, attempt};
 use crate::hooks;
 use crate::interrupt::Interrupt;
 use crate::notify::{Agent, Sender};
@@ -174,7 +174,7 @@ pub fn error(plan: &Plan, why: Unexecuted) -> Error {
     match why {
         Unexecuted::Step { step, errno } => failure(plan, step, errno),
         Unexecuted::Hook { step, end, text } => hook_failure(plan, step, end, &text),
-        Unexecuted::Died => died(&plan.id),
+        Unexecuted::Died => died(&plan.id, attempt(plan.document)),
         Unexecuted::Other(error) => error,
     }
 }
@@ -187,10 +187,10 @@ pub fn hook_failure(plan: &Plan, step: usize, end: End, text: &HookText) -> Erro
     }
 }
 
-/// The init was killed on the last stretch.
-pub fn died(id: &str) -> Error {
+/// A process was killed on the last stretch of an `attempt`.
+pub fn died(id: &str, attempt: &str) -> Error {
     Error::Died(format!(
-        "cannot start container `{id}`: its process was killed before it could execute the program"
+        "cannot {attempt} container `{id}`: its process was killed before it could execute the program"
     ))
 }
 
