@@ -7,6 +7,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
+use crate::failure::attempt;
 use crate::files;
 use crate::hook::EndedBy;
 use crate::hooks;
@@ -146,7 +147,7 @@ impl Init {
     pub fn end(&mut self, cgroup: Option<&Cgroup>) {
         // Before systemd has made the unit, what is there under these names is somebody else's.
         if let Some(cgroup) = cgroup.filter(|cgroup| !cgroup.awaits_process()) {
-            let _ = cgroup.thaw();
+            let _ = cgroup.thaw_to_end();
         }
         let _ = sys::signals::send(self.pidfd.as_fd(), SIGKILL);
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
@@ -415,10 +416,11 @@ fn died(plan: &Plan, pid: Pid) -> Error {
         Ok(Some((_, status))) => end(status),
         _ => "ended".to_owned(),
     };
-    Error::Died(format!(
-        "container `{}` did not get ready: its init {how} (`delete --force`, or a memory limit that is too low?)",
-        plan.id
-    ))
+    let what = match attempt(plan.document) {
+        "start" => format!("container `{}` did not get ready: its init", plan.id),
+        other => format!("cannot {other} container `{}`: its process", plan.id),
+    };
+    Error::Died(format!("{what} {how} (`delete --force`, or a memory limit that is too low?)"))
 }
 
 fn end(status: WaitStatus) -> String {

@@ -189,3 +189,32 @@ fn a_paused_container_is_not_deleted_without_force() {
     let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
     sandbox.assert_clean();
 }
+
+/// As a container whose cgroup lies below: an engine in the container, or a `cgroupsPath`, has brought it there.
+#[test]
+fn what_was_paused_by_itself_below_a_container_stays_so_when_that_is_resumed() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "600"]);
+    let container = runtime.start(&bundle);
+    let frozen = ["freezer.state", "cgroup.freeze"];
+    let mut below = Vec::new();
+    for group in cgroups::named(container.id()) {
+        let group = group.join("nested");
+        let found = |name: &&str| group.with_file_name(name).exists();
+        let Some(name) = frozen.into_iter().find(found) else { continue };
+        fs::create_dir(&group).expect("a cgroup below");
+        let state = if name == "freezer.state" { "FROZEN" } else { "1" };
+        fs::write(group.join(name), state).expect("freeze it");
+        below.push((group.join(name), format!("{state}\n")));
+    }
+    assert!(!below.is_empty(), "something freezes");
+    let _ = call(&runtime, "pause", container.id()).ok();
+    let _ = call(&runtime, "resume", container.id()).ok();
+    let _ = container.kill("USR1").ok();
+    for (file, state) in &below {
+        assert_eq!(&fs::read_to_string(file).expect("its state"), state, "{}", file.display());
+    }
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    assert!(!below[0].0.exists());
+}
