@@ -37,7 +37,10 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         Status::Created if !record.is_starting() => kill_init(&record)?,
         _ if force => kill_init(&record)?,
         status => {
-            let status = if record.is_starting() { "being started" } else { status.as_str() };
+            let status = match status {
+                Status::Created => "being started",
+                status => status.as_str(),
+            };
             let id = id.to_string();
             return Err(Error::NotStopped { id, root, status });
         }
