@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::interrupt::Interrupt;
 use crate::kill;
 use crate::launch::{self, Launch};
 use crate::log;
@@ -79,17 +80,24 @@ fn spawn(
     saved: &Saved,
     console: Option<OwnedFd>,
     init: OwnedFd,
+    detach: bool,
 ) -> Result<Init> {
     let again = console.as_ref().map(OwnedFd::try_clone).transpose();
     let again = again.map_err(|error| Error::io("duplicate the console socket", &error))?;
-    let handed = |console, init| Handed { console, init: Some(init), ..Handed::default() };
-    match parent::spawn(plan, cgroup, handed(console, init)) {
+    let handed = |console, init| -> Result<Handed> {
+        // In a container that is paused, from above perhaps, it may never be ready.
+        let interrupt = (!detach).then(Interrupt::new).transpose();
+        let failed = |errno| Error::system("prepare for signals while the process is made", errno);
+        let interrupt = interrupt.map_err(failed)?;
+        Ok(Handed { console, init: Some(init), interrupt, ..Handed::default() })
+    };
+    match parent::spawn(plan, cgroup, handed(console, init)?) {
         Err(Error::Step(failure)) if failure.is_for_want_of_processes() => {}
         made => return made,
     }
     let Some(init) = kill::init(saved)? else { return Err(stopped(&saved.id)) };
     *plan = at_limit()?;
-    parent::spawn(plan, cgroup, handed(again, init))
+    parent::spawn(plan, cgroup, handed(again, init)?)
 }
 
 /// Makes the process, and waits for its end unless it is to be left alone.
@@ -112,7 +120,7 @@ fn follow(
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut agent = plan.listener().map(Agent::connect).transpose()?;
-    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init)?;
+    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init, detach)?;
     let plan = &plan;
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));

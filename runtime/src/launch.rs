@@ -112,7 +112,7 @@ impl Launch<'_> {
             let mut fds = [word, PollFd::new(interrupt, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) if fds[0].revents().is_empty() => {
-                    refuse_interrupted(interrupt, &self.saved.id)?;
+                    refuse_interrupted(interrupt, RUN, &self.saved.id)?;
                 }
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
@@ -141,14 +141,19 @@ impl Launch<'_> {
     }
 }
 
-/// Fails when we were told to end, with container `id` in the making.
+/// What a container that is being made is to do.
+pub const RUN: &str = "run";
+
+/// Fails when we were told to end, with this `attempt` at container `id` under way.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
-pub fn refuse_interrupted(interrupt: &Interrupt, id: &str) -> Result<()> {
+pub fn refuse_interrupted(interrupt: &Interrupt, attempt: &str, id: &str) -> Result<()> {
     match interrupt.signal() {
         None => Ok(()),
-        Some(signal) => Err(Error::Interrupted { id: id.to_owned(), signal }),
+        Some(signal) => {
+            Err(Error::Interrupted { what: format!("{attempt} container `{id}`"), signal })
+        }
     }
 }
 

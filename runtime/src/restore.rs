@@ -19,7 +19,7 @@ use crate::foreground::Foreground;
 use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::interrupt::Interrupt;
-use crate::launch::refuse_interrupted;
+use crate::launch::{RUN, refuse_interrupted};
 use crate::log;
 use crate::pid_file;
 use crate::plan::namespaces::Namespaces;
@@ -219,7 +219,7 @@ impl Restoring<'_> {
         let interrupt = self.interrupt.as_ref();
         let ended_by = [interrupt.map(|interrupt| (interrupt.as_fd(), PollFlags::IN)), None];
         hooks::at_create(self.plan, process(pid)?, &self.hook_outputs, ended_by).or_else(|error| {
-            let refuse = |interrupt| refuse_interrupted(interrupt, &self.plan.id);
+            let refuse = |interrupt| refuse_interrupted(interrupt, RUN, &self.plan.id);
             interrupt.map_or(Ok(()), refuse).and(Err(error))
         })
     }

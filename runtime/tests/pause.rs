@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Counts on standard output, as fast as it can.
 fn counter() -> BundleDir {
@@ -217,4 +218,26 @@ fn what_was_paused_by_itself_below_a_container_stays_so_when_that_is_resumed() {
     }
     let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
     assert!(!below[0].0.exists());
+}
+
+/// The process is in the container's cgroup from early on, and stands still there. So it would where somebody has paused a cgroup above.
+#[test]
+fn an_exec_that_waits_for_a_paused_container_can_be_told_to_end() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "600"]);
+    let container = runtime.start(&bundle);
+    let _ = call(&runtime, "pause", container.id()).ok();
+    let exec = ["exec", "--ignore-paused", container.id(), "true"];
+    let (mut child, output) = runtime.call(exec).start();
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    let status = child.wait().expect("wait for nrun").code();
+    assert_eq!(status, Some(128 + Signal::TERM.as_raw()), "{output}");
+    output.says(&format!("cannot exec in container `{}`: told to end by SIGTERM", container.id()));
+    assert_eq!(container.status(), "paused");
+    let _ = call(&runtime, "resume", container.id()).ok();
+    let _ = container.exec(["true"]).ok();
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
 }
