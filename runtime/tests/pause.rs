@@ -1,7 +1,8 @@
 //! `pause` and `resume`: every process stops, and goes on; signals, exec and delete of a paused container.
 
 use std::fs;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
 use rustix::process::{Pid, Signal, kill_process};
@@ -230,7 +231,14 @@ fn an_exec_that_waits_for_a_paused_container_can_be_told_to_end() {
     let _ = call(&runtime, "pause", container.id()).ok();
     let exec = ["exec", "--ignore-paused", container.id(), "true"];
     let (mut child, output) = runtime.call(exec).start();
-    std::thread::sleep(Duration::from_millis(300));
+    let begin = Instant::now();
+    let has_two = |group: &PathBuf| {
+        fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|list| list.lines().count() == 2)
+    };
+    while !cgroups::named(container.id()).iter().any(has_two) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{output}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
     let status = child.wait().expect("wait for nrun").code();
     assert_eq!(status, Some(128 + Signal::TERM.as_raw()), "{output}");
