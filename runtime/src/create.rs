@@ -212,12 +212,18 @@ pub(crate) fn make_cgroup(plan: &Plan, mark: Mark) -> Result<Cgroup> {
     }
 }
 
-/// Whether hooks run before the container is followed to its end: nobody knows for how long.
-pub(crate) fn runs_hooks(checked: &Checked) -> bool {
+/// By which whoever runs the container in the foreground is told to end, where hooks run before it is followed to its end: nobody knows
+/// for how long.
+///
+/// # Errors
+/// When it cannot be had.
+pub(crate) fn interrupt(checked: &Checked) -> Result<Option<Interrupt>> {
     let last = [Kind::StartContainer, Kind::Poststart];
     let kinds =
         [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer].into_iter().chain(last);
-    kinds.into_iter().any(|kind| !listed(&checked.spec, kind).is_empty())
+    let runs_hooks = kinds.into_iter().any(|kind| !listed(&checked.spec, kind).is_empty());
+    let interrupt = runs_hooks.then(Interrupt::new).transpose();
+    interrupt.map_err(|errno| Error::system("prepare for signals while hooks run", errno))
 }
 
 /// The bundle's config.json, parsed and free of findings.

@@ -33,11 +33,15 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     };
     match Status::of(&record.saved, record.awaits_start())? {
         Status::Stopped => {}
-        // A container that was never started may go without force: runc kills it, too.
-        Status::Created => kill_init(&record)?,
+        // A container that was never started may go without force: runc kills it, too. Hooks of its start are not to be cut short.
+        Status::Created if !record.is_starting() => kill_init(&record)?,
         _ if force => kill_init(&record)?,
         status => {
-            let (id, status) = (id.to_string(), status.as_str());
+            let status = match status {
+                Status::Created => "being started",
+                status => status.as_str(),
+            };
+            let id = id.to_string();
             return Err(Error::NotStopped { id, root, status });
         }
     }

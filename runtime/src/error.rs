@@ -103,11 +103,11 @@ pub enum Error {
     /// The container's init ended before it was ready.
     #[error("{0}")]
     Died(String),
-    /// Whoever ran it in the foreground was told to end while hooks ran and there was no program yet.
-    #[error("cannot run container `{id}`: told to end by {} while its hooks ran", signal::name(*signal))]
+    /// Whoever makes a process in the foreground was told to end when there was no program yet that could be.
+    #[error("cannot {what}: told to end by {} before its program ran", signal::name(*signal))]
     Interrupted {
-        /// The container's id.
-        id: String,
+        /// What was being done, with which container.
+        what: String,
         /// The signal.
         signal: i32,
     },

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::interrupt::Interrupt;
 use crate::kill;
 use crate::launch::{self, Launch};
 use crate::log;
@@ -60,7 +61,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         at_limit: false,
         new_keyring: !saved.no_new_keyring,
     };
-    let plan = planner::exec(&process, &host, &options)?;
+    let plan = planner::exec(&process, &host, &options)
+        .map_err(|error| asked_by(error, parsed, document))?;
     let at_limit = planner::Options { at_limit: true, ..options };
     plan.warnings.iter().for_each(|warning| log::note(warning));
     let mut cgroup = cgroup(parsed, &saved, &host)?;
@@ -78,17 +80,24 @@ fn spawn(
     saved: &Saved,
     console: Option<OwnedFd>,
     init: OwnedFd,
+    detach: bool,
 ) -> Result<Init> {
     let again = console.as_ref().map(OwnedFd::try_clone).transpose();
     let again = again.map_err(|error| Error::io("duplicate the console socket", &error))?;
-    let handed = |console, init| Handed { console, init: Some(init), ..Handed::default() };
-    match parent::spawn(plan, cgroup, handed(console, init)) {
+    let handed = |console, init| -> Result<Handed> {
+        // In a container that is paused, from above perhaps, it may never be ready.
+        let interrupt = (!detach).then(Interrupt::new).transpose();
+        let failed = |errno| Error::system("prepare for signals while the process is made", errno);
+        let interrupt = interrupt.map_err(failed)?;
+        Ok(Handed { console, init: Some(init), interrupt, ..Handed::default() })
+    };
+    match parent::spawn(plan, cgroup, handed(console, init)?) {
         Err(Error::Step(failure)) if failure.is_for_want_of_processes() => {}
         made => return made,
     }
     let Some(init) = kill::init(saved)? else { return Err(stopped(&saved.id)) };
     *plan = at_limit()?;
-    parent::spawn(plan, cgroup, handed(again, init))
+    parent::spawn(plan, cgroup, handed(again, init)?)
 }
 
 /// Makes the process, and waits for its end unless it is to be left alone.
@@ -111,7 +120,7 @@ fn follow(
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut agent = plan.listener().map(Agent::connect).transpose()?;
-    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init)?;
+    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init, detach)?;
     let plan = &plan;
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
@@ -126,19 +135,19 @@ fn follow(
             child.go()
         })
         .and_then(|()| executed(&child, plan, saved, agent.as_mut(), detach));
-    if let Err(error) = started {
-        child.end(None);
-        pid_file::take_back(pid_file, child.pid);
-        return Err(error);
-    }
-    child.close_resources();
-    match foreground {
-        None => Ok(0),
-        Some(foreground) => foreground.wait(child.pid, &child.pidfd, |killed| match killed {
+    let ended = started.and_then(|()| {
+        child.close_resources();
+        let Some(foreground) = foreground else { return Ok(0) };
+        foreground.wait(child.pid, &child.pidfd, |killed| match killed {
             true => launch::has_executed(child.pid).map_err(|why| launch::error(plan, why)),
             false => Ok(()),
-        }),
+        })
+    });
+    if ended.is_err() {
+        child.end(None);
+        pid_file::take_back(pid_file, child.pid);
     }
+    ended
 }
 
 fn executed(
@@ -276,6 +285,25 @@ pub(crate) fn process(
     change(&mut process, parsed)?;
     // What the command line leaves out is the container's own, and has worked before: no file is at fault.
     Ok((process, "", "/process"))
+}
+
+/// Who has asked for what cannot be planned: an option, the file of `--process`, or config.json.
+#[cold]
+fn asked_by(error: Error, parsed: &Parsed, document: &str) -> Error {
+    let Error::Plan(crate::plan::Error { pointer, message }) = &error else { return error };
+    let option = match pointer.as_str() {
+        "/process/apparmorProfile" => "apparmor",
+        "/process/selinuxLabel" => "process-label",
+        _ => "",
+    };
+    if parsed.value(option).is_some_and(|value| !value.is_empty()) {
+        return Error::Usage(format!("--{option}: {message}"));
+    }
+    // What is about all of the container is in config.json.
+    match document.is_empty() || pointer.starts_with("/linux/") {
+        true => error,
+        false => Error::Usage(format!("{document} {pointer}: {message}")),
+    }
 }
 
 /// As runc does. A label that is left open is not "none": a process must not get out of the container's confinement by not

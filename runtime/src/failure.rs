@@ -27,6 +27,11 @@ pub struct Failure {
     pub pid_namespace: bool,
 }
 
+/// What is tried with the container by a plan whose process is described by `document`: an `exec` has one of its own, or its command line.
+pub fn attempt(document: &str) -> &'static str {
+    if document == "config.json" { "start" } else { "exec in" }
+}
+
 impl Failure {
     /// The failure of a step of `plan`.
     pub fn of(plan: &Plan, step: &Step, errno: Errno) -> Box<Failure> {
@@ -283,8 +288,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = sys::text(self.errno);
         let (id, place) = (&self.id, self.place());
-        // `exec` has a document of its own, or its command line.
-        let attempt = if self.document == "config.json" { "start" } else { "exec in" };
+        let attempt = attempt(self.document);
         match &self.step.op {
             // The words that engines match to tell exit status 127 and 126 from 125.
             Op::FindExecutable { name, .. } => {

@@ -84,7 +84,8 @@ impl Foreground {
     /// Follows the process to its end. Returns its exit status, or 128 and the signal that killed it.
     ///
     /// Before the first signal is looked at, `executed` says that its program was executed, or why not: a signal is for the program. It
-    /// is asked again, with `true`, where a signal has ended a child: the end of a process that never executed anything is no status.
+    /// is asked again, once and with `true`, where a signal may have ended the process: the end of one that never executed anything is no
+    /// status.
     ///
     /// # Errors
     /// That of `executed`; when a system call that cannot fail does.
@@ -96,7 +97,7 @@ impl Foreground {
     ) -> Result<u8> {
         let failed = |errno| Error::system("follow the process in the foreground", errno);
         let (mut terminal, mut relay) = (self.terminal.take(), self.relay.take());
-        let mut is_executed = false;
+        let (mut is_executed, mut is_known) = (false, false);
         loop {
             // Blocked since before there was a process, the signal of its end is never missed.
             let awaited = relay.as_ref().map_or(self.signals.as_fd(), Relay::awaited);
@@ -121,8 +122,9 @@ impl Foreground {
             if let Some(relay) = &mut relay {
                 relay.pass_on();
             }
-            if self.pending(pidfd, terminal.as_ref()).map_err(failed)? {
+            if self.pending(pid, pidfd, terminal.as_ref()).map_err(failed)? && !is_known {
                 executed(true)?;
+                is_known = true;
             }
             let Some(status) = reap(pid).map_err(failed)? else { continue };
             if let Some(terminal) = &mut terminal {
@@ -133,16 +135,21 @@ impl Foreground {
         }
     }
 
-    /// Handles every pending signal. Whether one of them says that a child was killed.
+    /// Handles every pending signal. Whether one of them says that the process was killed, or may have taken the place of one that does:
+    /// of several children that have ended, the kernel tells of the first (signal(7)).
     fn pending(
         &self,
+        pid: Pid,
         pidfd: &OwnedFd,
         terminal: Option<&Terminal>,
     ) -> std::result::Result<bool, Errno> {
         let mut killed = false;
         while let Some(received) = self.signals.read()? {
             match received.signal {
-                SIGCHLD => killed |= received.killed,
+                SIGCHLD => {
+                    killed |= received.killed
+                        || received.sender != pid.as_raw_nonzero().get().cast_unsigned();
+                }
                 // Our terminal may be gone, which reading and writing tell.
                 SIGWINCH if terminal.is_some() => {
                     let _ = terminal.map(Terminal::resize);

@@ -55,7 +55,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     }
     if signal == SIGKILL && cgroup.is_frozen()? {
         // A process that v1's freezer holds dies only when it goes on.
-        cgroup.thaw()?;
+        cgroup.thaw_to_end()?;
     }
     Ok(())
 }

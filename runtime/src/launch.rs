@@ -4,7 +4,7 @@
 //! apart is a flag that the kernel takes away from a process with its first exec.
 
 use crate::error::{Error, Result};
-use crate::failure::Failure;
+use crate::failure::{Failure, attempt};
 use crate::hooks;
 use crate::interrupt::Interrupt;
 use crate::notify::{Agent, Sender};
@@ -112,7 +112,7 @@ impl Launch<'_> {
             let mut fds = [word, PollFd::new(interrupt, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) if fds[0].revents().is_empty() => {
-                    refuse_interrupted(interrupt, &self.saved.id)?;
+                    refuse_interrupted(interrupt, RUN, &self.saved.id)?;
                 }
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
@@ -141,14 +141,19 @@ impl Launch<'_> {
     }
 }
 
-/// Fails when we were told to end, with container `id` in the making.
+/// What a container that is being made is to do.
+pub const RUN: &str = "run";
+
+/// Fails when we were told to end, with this `attempt` at container `id` under way.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
-pub fn refuse_interrupted(interrupt: &Interrupt, id: &str) -> Result<()> {
+pub fn refuse_interrupted(interrupt: &Interrupt, attempt: &str, id: &str) -> Result<()> {
     match interrupt.signal() {
         None => Ok(()),
-        Some(signal) => Err(Error::Interrupted { id: id.to_owned(), signal }),
+        Some(signal) => {
+            Err(Error::Interrupted { what: format!("{attempt} container `{id}`"), signal })
+        }
     }
 }
 
@@ -174,7 +179,7 @@ pub fn error(plan: &Plan, why: Unexecuted) -> Error {
     match why {
         Unexecuted::Step { step, errno } => failure(plan, step, errno),
         Unexecuted::Hook { step, end, text } => hook_failure(plan, step, end, &text),
-        Unexecuted::Died => died(&plan.id),
+        Unexecuted::Died => died(&plan.id, attempt(plan.document)),
         Unexecuted::Other(error) => error,
     }
 }
@@ -187,10 +192,10 @@ pub fn hook_failure(plan: &Plan, step: usize, end: End, text: &HookText) -> Erro
     }
 }
 
-/// The init was killed on the last stretch.
-pub fn died(id: &str) -> Error {
+/// A process was killed on the last stretch of an `attempt`.
+pub fn died(id: &str, attempt: &str) -> Error {
     Error::Died(format!(
-        "cannot start container `{id}`: its process was killed before it could execute the program"
+        "cannot {attempt} container `{id}`: its process was killed before it could execute the program"
     ))
 }
 

@@ -35,10 +35,10 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     if parsed.is_set("quiet") {
         return Ok(containers.iter().map(|(saved, _)| format!("{}\n", saved.id)).collect());
     }
-    let states = containers
+    let states: Vec<_> = containers
         .iter()
-        .map(|(saved, awaits_start)| State::of(saved, *awaits_start))
-        .collect::<Result<Vec<_>>>()?;
+        .filter_map(|(saved, awaits_start)| told(State::of(saved, *awaits_start)))
+        .collect();
     if json {
         // runc writes `null` for none, and parsers expect it.
         return Ok(if states.is_empty() {
@@ -50,9 +50,14 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     Ok(table(&states))
 }
 
-/// A container that cannot be told of must not be forgotten either; one that goes away meanwhile is none.
 fn look(root: &Path, id: &ContainerId) -> Option<(Saved, bool)> {
-    match record::peek(root, id) {
+    told(record::peek(root, id))
+}
+
+/// A container that cannot be told of must not be forgotten either, nor keep the others from being told of; one that goes away meanwhile
+/// is none.
+fn told<T>(found: Result<T>) -> Option<T> {
+    match found {
         Ok(found) => Some(found),
         Err(Error::NoContainer { .. }) => None,
         Err(error) => {

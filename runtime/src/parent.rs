@@ -7,13 +7,14 @@ use crate::cgroup::{self, Cgroup};
 use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
+use crate::failure::attempt;
 use crate::files;
 use crate::hook::EndedBy;
 use crate::hooks;
 use crate::id_maps;
 use crate::interrupt::Interrupt;
 use crate::kill;
-use crate::launch::{self, Launch, failure, lost, step_failure};
+use crate::launch::{self, Launch, RUN, failure, lost, step_failure};
 use crate::log;
 use crate::net_devices::Devices;
 use crate::plan::Plan;
@@ -88,7 +89,11 @@ impl Init {
 
     /// Fails when we were told to end.
     fn refuse_interrupted(&self, plan: &Plan) -> Result<()> {
-        let refuse = |interrupt| launch::refuse_interrupted(interrupt, &plan.id);
+        let attempt = match attempt(plan.document) {
+            "start" => RUN,
+            other => other,
+        };
+        let refuse = |interrupt| launch::refuse_interrupted(interrupt, attempt, &plan.id);
         self.interrupt.as_ref().map_or(Ok(()), refuse)
     }
 
@@ -146,7 +151,7 @@ impl Init {
     pub fn end(&mut self, cgroup: Option<&Cgroup>) {
         // Before systemd has made the unit, what is there under these names is somebody else's.
         if let Some(cgroup) = cgroup.filter(|cgroup| !cgroup.awaits_process()) {
-            let _ = cgroup.thaw();
+            let _ = cgroup.thaw_to_end();
         }
         let _ = sys::signals::send(self.pidfd.as_fd(), SIGKILL);
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
@@ -167,7 +172,7 @@ pub struct Handed {
     pub init: Option<OwnedFd>,
     /// Network devices that it takes from the host.
     pub devices: Option<Devices>,
-    /// By which it is taken back while its hooks run.
+    /// By which it is taken back while its hooks run, or before it is ready.
     pub interrupt: Option<Interrupt>,
 }
 
@@ -243,8 +248,8 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, mut init: Init) -> Result<Init> {
 fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> {
     let runs_hooks = plan.steps.iter().any(|step| matches!(step.op, Op::Hook(_)));
     loop {
-        if runs_hooks {
-            await_word(plan, cgroup, init)?;
+        if runs_hooks || init.interrupt.is_some() {
+            await_word(plan, runs_hooks.then_some(&*cgroup), init)?;
         }
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
@@ -314,9 +319,10 @@ fn at_barrier(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init, barrier: Barrie
     Ok(())
 }
 
-/// Waits until the child says something. One that its own hook has paused does not any more, and would be waited for without end: that is
-/// looked for now and then. Whoever else pauses it for a moment, from outside, lets it go on.
-fn await_word(plan: &Plan, cgroup: &Cgroup, init: &Init) -> Result<()> {
+/// Waits until the child says something, or we are told to end. One that its own hook has paused does not say anything any more, and would
+/// be waited for without end: that is looked for now and then, where there are hooks that may pause the `cgroup`. Whoever else pauses it
+/// for a moment, from outside, lets it go on.
+fn await_word(plan: &Plan, cgroup: Option<&Cgroup>, init: &Init) -> Result<()> {
     const NOW_AND_THEN: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
     const LOOKS: u32 = 5;
     let mut paused = 0;
@@ -324,7 +330,7 @@ fn await_word(plan: &Plan, cgroup: &Cgroup, init: &Init) -> Result<()> {
     fds.extend(init.interrupt.as_ref().map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
     while paused < LOOKS {
         match poll(&mut fds, Some(&NOW_AND_THEN)) {
-            Ok(0) if cgroup.is_frozen()? => paused += 1,
+            Ok(0) if cgroup.map_or(Ok(false), Cgroup::is_frozen)? => paused += 1,
             Ok(0) => paused = 0,
             Ok(_) if fds[0].revents().is_empty() => init.refuse_interrupted(plan)?,
             Ok(_) => return Ok(()),
@@ -431,10 +437,11 @@ fn died(plan: &Plan, pid: Pid) -> Error {
         Ok(Some((_, status))) => end(status),
         _ => "ended".to_owned(),
     };
-    Error::Died(format!(
-        "container `{}` did not get ready: its init {how} (`delete --force`, or a memory limit that is too low?)",
-        plan.id
-    ))
+    let what = match attempt(plan.document) {
+        "start" => format!("container `{}` did not get ready: its init", plan.id),
+        other => format!("cannot {other} container `{}`: its process", plan.id),
+    };
+    Error::Died(format!("{what} {how} (`delete --force`, or a memory limit that is too low?)"))
 }
 
 fn end(status: WaitStatus) -> String {

@@ -14,7 +14,7 @@ const MODE: Mode = Mode::from_raw_mode(0o666);
 const TRIES: u32 = 100;
 
 /// Writes a process id to a file that nobody reads half of: it has its name when it is complete. Where there is none yet, it had no
-/// other before, which a killed nrun would leave.
+/// other before, which a killed nrun would leave. A device or a pipe is written to: nothing takes its place.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -22,7 +22,12 @@ pub fn write(path: Option<&Path>, pid: Pid) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let text = pid.as_raw_nonzero().to_string();
     write_unnamed(path, &text)
-        .or_else(|_| write_beside(path, &text))
+        .or_else(|_| match std::fs::metadata(path) {
+            Ok(there) if !there.is_file() && !there.is_dir() => {
+                File::options().write(true).open(path)?.write_all(text.as_bytes())
+            }
+            _ => write_beside(path, &text),
+        })
         .map_err(|error| Error::io(format!("write the pid file `{}`", path.display()), &error))
 }
 
@@ -31,7 +36,9 @@ pub fn write(path: Option<&Path>, pid: Pid) -> Result<()> {
 pub fn take_back(path: Option<&Path>, pid: Pid) {
     let Some(path) = path else { return };
     let text = pid.as_raw_nonzero().to_string();
-    if std::fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
+    // To read from a pipe would take somebody who writes to it.
+    let is_file = std::fs::symlink_metadata(path).is_ok_and(|there| there.is_file());
+    if is_file && std::fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
         let _ = std::fs::remove_file(path);
     }
 }
@@ -82,6 +89,21 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
         let error = write(Some(&directory.path().join("no/such")), pid).unwrap_err().to_string();
         assert!(error.contains("no such file or directory"), "{error}");
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, pid) = (directory.path().join("pid"), Pid::from_raw(62).unwrap());
+        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, MODE, 0).unwrap();
+        let mut reader = File::options().read(true).write(true).open(&path).unwrap();
+        write(Some(&path), pid).unwrap();
+        let mut read = [0; 2];
+        std::io::Read::read_exact(&mut reader, &mut read).unwrap();
+        assert_eq!(&read, b"62");
+        take_back(Some(&path), pid);
+        assert!(!path.symlink_metadata().unwrap().is_file());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

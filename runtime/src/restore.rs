@@ -18,12 +18,15 @@ use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::hooks;
 use crate::host::{Asked, Host};
+use crate::interrupt::Interrupt;
+use crate::launch::{RUN, refuse_interrupted};
 use crate::log;
 use crate::pid_file;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
 use crate::record::{Made, Slot};
 use bundle::Checked;
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use std::os::fd::{AsFd, OwnedFd};
@@ -47,7 +50,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     args.options.notify = None;
     let checked = create::check(&args)?;
     if parsed.is_set("detach") {
-        return restore(parsed, &args, &checked, None).map(|_| 0);
+        return restore(parsed, &args, &checked, None, None).map(|_| 0);
     }
     let terminal =
         checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
@@ -55,7 +58,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     if !parsed.is_set("no-subreaper") {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console)?;
+    let interrupt = create::interrupt(&checked)?;
+    let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console, interrupt)?;
     let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd, |_| Ok(())));
     delete::remove_made(made);
     ended
@@ -66,6 +70,7 @@ fn restore(
     args: &Args,
     checked: &Checked,
     console: Option<OwnedFd>,
+    interrupt: Option<Interrupt>,
 ) -> Result<(Restored, Made)> {
     let home = root::leave_host()?;
     let directories = Directories::open(parsed, "restore.log", false)?;
@@ -105,6 +110,7 @@ fn restore(
         plan: &plan,
         namespaces: &namespaces,
         hook_outputs,
+        interrupt,
         console,
         home: Some(home),
         init: None,
@@ -169,6 +175,8 @@ struct Restoring<'a> {
     plan: &'a Plan,
     namespaces: &'a Namespaces,
     hook_outputs: [Option<OwnedFd>; 2],
+    /// By which it is taken back while hooks run.
+    interrupt: Option<Interrupt>,
     /// Where the master of the terminal goes.
     console: Option<OwnedFd>,
     /// The way back from the mount namespace that criu works in.
@@ -208,7 +216,12 @@ impl Restoring<'_> {
             loopback_up(pid)?;
         }
         // As in runc, those that set up what is outside; the container's own programs were started before.
-        hooks::at_create(self.plan, process(pid)?, &self.hook_outputs, [None; 2])
+        let interrupt = self.interrupt.as_ref();
+        let ended_by = [interrupt.map(|interrupt| (interrupt.as_fd(), PollFlags::IN)), None];
+        hooks::at_create(self.plan, process(pid)?, &self.hook_outputs, ended_by).or_else(|error| {
+            let refuse = |interrupt| refuse_interrupted(interrupt, RUN, &self.plan.id);
+            interrupt.map_or(Ok(()), refuse).and(Err(error))
+        })
     }
 
     fn commit(&mut self, pid: i32) -> Result<()> {

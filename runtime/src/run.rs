@@ -4,10 +4,9 @@ use crate::args::Args;
 use crate::cli::Parsed;
 use crate::create::{self, Created};
 use crate::delete;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::explain;
 use crate::foreground::Foreground;
-use crate::interrupt::Interrupt;
 use crate::launch::{self, Launch};
 use crate::log;
 use crate::notify::Agent;
@@ -38,10 +37,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let manager = service_manager(&mut args);
-    let interrupt = create::runs_hooks(&checked)
-        .then(Interrupt::new)
-        .transpose()
-        .map_err(|errno| Error::system("prepare for signals while hooks run", errno))?;
+    let interrupt = create::interrupt(&checked)?;
     let Created { plan, mut init, made, mut agent, notify } =
         create::create(&args, &checked, console, interrupt)?;
     let noted = made.starting();

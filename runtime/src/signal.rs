@@ -43,9 +43,14 @@ pub fn name(number: i32) -> String {
 }
 
 fn real_time(name: &str) -> Option<i32> {
+    // Of a byte, which no sign is a part of and none of which leads out of the numbers.
     let offset = |text: &str, sign: &str| match text {
         "" => Some(0),
-        text => text.strip_prefix(sign)?.parse::<i32>().ok().filter(|offset| *offset >= 0),
+        text => {
+            let digits = text.strip_prefix(sign)?;
+            let known = digits.bytes().all(|byte| byte.is_ascii_digit());
+            known.then(|| digits.parse::<u8>().ok()).flatten().map(i32::from)
+        }
     };
     if let Some(rest) = name.strip_prefix("RTMIN") {
         return offset(rest, "+").map(|offset| REAL_TIME.start() + offset);
@@ -83,9 +88,22 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        for text in
-            ["", "65", "-1", "SIG", "KILLS", "RTMIN+31", "RTMAX-31", "RTMIN+-1", "99999999999"]
-        {
+        for text in [
+            "",
+            "65",
+            "-1",
+            "SIG",
+            "KILLS",
+            "RTMIN+31",
+            "RTMAX-31",
+            "RTMIN+-1",
+            "RTMIN++1",
+            "RTMAX-+1",
+            "RTMIN+",
+            "RTMIN+2147483647",
+            "RTMAX-2147483648",
+            "99999999999",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

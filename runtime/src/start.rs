@@ -119,7 +119,7 @@ fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {
     let id = &saved.id;
     match (why, plan_of(parsed, saved)) {
         (Unexecuted::Other(error), _) => error,
-        (Unexecuted::Died, _) => launch::died(id),
+        (Unexecuted::Died, _) => launch::died(id, "start"),
         (why, Ok(plan)) => launch::error(&plan, why),
         // The root file system is gone. What the child said is what matters.
         (Unexecuted::Step { errno, .. }, Err(_)) => {

@@ -362,6 +362,37 @@ fn a_restore_that_is_killed_leaves_nothing_that_delete_cannot_remove() {
     sandbox.assert_clean();
 }
 
+/// There is nothing yet that could be told.
+#[test]
+fn a_restore_that_is_told_to_end_while_a_hook_runs_takes_the_container_back() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bin, bundle) = (Runtime::under_test(), scratch_dir(), sleeper());
+    let path = criu::stand_in_with_namespaces(bin.path());
+    let images = bundle.path().join("images");
+    fs::create_dir(&images).expect("a directory");
+    fs::write(images.join("descriptors.json"), "[]").expect("a file");
+    let at_work = bin.path().join("at-work");
+    let script = format!("echo > {}; sleep 600", at_work.display());
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let bundle = bundle.without_namespace("network").push("/hooks/createRuntime", hook);
+    let (options, id) = (["--image-path", images.to_str().expect("UTF-8")], runtime.new_id());
+    let restore = runtime.bundle_call("restore", &bundle, options, &id).env("PATH", &path);
+    let (mut child, output) = restore.start();
+    let begin = Instant::now();
+    while !at_work.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{output}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let told = Instant::now();
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    let status = child.wait().expect("wait for nrun").code();
+    assert_eq!(status, Some(128 + Signal::TERM.as_raw()), "{output}");
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    output.says(&format!("cannot run container `{id}`: told to end by SIGTERM"));
+    assert!(!runtime.root().join(&id).exists());
+    sandbox.assert_clean();
+}
+
 /// The socket of a container that waits for its start is still there, and its program runs.
 #[test]
 fn a_container_whose_start_was_killed_when_it_had_said_go_counts_as_running() {

@@ -22,7 +22,13 @@ fn a_profile_confines_the_container_and_what_is_executed_in_it() {
         let bundle = BundleDir::new().args(["sleep", "600"]);
         let container = runtime.start(&bundle);
         let exec = runtime.call(["exec", "--apparmor", "anything", container.id(), "true"]).run();
-        assert!(exec.exits(255).stderr().contains("AppArmor is disabled"));
+        exec.exits(255).says("nrun: --apparmor: asks for the profile `anything`, but AppArmor is");
+        let file = runtime.root().join("process.json");
+        let process = json!({"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "apparmorProfile": "x"});
+        fs::write(&file, process.to_string()).expect("write process.json");
+        let exec = ["exec", "--process", file.to_str().expect("UTF-8"), container.id()];
+        let exec = runtime.call(exec).run().exits(255);
+        exec.says("nrun: process.json /apparmorProfile: asks for the profile `x`, but AppArmor is");
         let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
         return sandbox.assert_clean();
     }
@@ -127,7 +133,7 @@ fn an_selinux_label_is_the_processes_or_refused() {
         let bundle = BundleDir::new().args(["sleep", "600"]);
         let container = runtime.start(&bundle);
         let exec = runtime.call(["exec", "--process-label", DOMAIN, container.id(), "true"]).run();
-        assert!(exec.exits(255).stderr().contains(words));
+        exec.exits(255).says(&format!("nrun: --process-label: {words}"));
         let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
         return sandbox.assert_clean();
     }

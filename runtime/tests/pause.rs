@@ -1,7 +1,8 @@
 //! `pause` and `resume`: every process stops, and goes on; signals, exec and delete of a paused container.
 
 use std::fs;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
 use rustix::process::{Pid, Signal, kill_process};
@@ -203,6 +204,64 @@ fn a_paused_container_is_not_deleted_without_force() {
     let container = runtime.start(&bundle);
     let _ = call(&runtime, "pause", container.id()).ok();
     refused(container.delete(), "that is not stopped: paused");
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+/// As a container whose cgroup lies below: an engine in the container, or a `cgroupsPath`, has brought it there.
+#[test]
+fn what_was_paused_by_itself_below_a_container_stays_so_when_that_is_resumed() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "600"]);
+    let container = runtime.start(&bundle);
+    let frozen = ["freezer.state", "cgroup.freeze"];
+    let mut below = Vec::new();
+    for group in cgroups::named(container.id()) {
+        let group = group.join("nested");
+        let found = |name: &&str| group.with_file_name(name).exists();
+        let Some(name) = frozen.into_iter().find(found) else { continue };
+        fs::create_dir(&group).expect("a cgroup below");
+        let state = if name == "freezer.state" { "FROZEN" } else { "1" };
+        fs::write(group.join(name), state).expect("freeze it");
+        below.push((group.join(name), format!("{state}\n")));
+    }
+    assert!(!below.is_empty(), "something freezes");
+    let _ = call(&runtime, "pause", container.id()).ok();
+    let _ = call(&runtime, "resume", container.id()).ok();
+    let _ = container.kill("USR1").ok();
+    for (file, state) in &below {
+        assert_eq!(&fs::read_to_string(file).expect("its state"), state, "{}", file.display());
+    }
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    assert!(!below[0].0.exists());
+}
+
+/// The process is in the container's cgroup from early on, and stands still there. So it would where somebody has paused a cgroup above.
+#[test]
+fn an_exec_that_waits_for_a_paused_container_can_be_told_to_end() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "600"]);
+    let container = runtime.start(&bundle);
+    let _ = call(&runtime, "pause", container.id()).ok();
+    let exec = ["exec", "--ignore-paused", container.id(), "true"];
+    let (mut child, output) = runtime.call(exec).start();
+    let begin = Instant::now();
+    let has_two = |group: &PathBuf| {
+        fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|list| list.lines().count() == 2)
+    };
+    while !cgroups::named(container.id()).iter().any(has_two) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{output}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    let status = child.wait().expect("wait for nrun").code();
+    assert_eq!(status, Some(128 + Signal::TERM.as_raw()), "{output}");
+    output.says(&format!("cannot exec in container `{}`: told to end by SIGTERM", container.id()));
+    assert_eq!(container.status(), "paused");
+    let _ = call(&runtime, "resume", container.id()).ok();
+    let _ = container.exec(["true"]).ok();
     let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
     sandbox.assert_clean();
 }

@@ -161,6 +161,15 @@ fn a_profile_that_forbids_execve_is_told_and_is_no_status_of_the_program() {
         output.says("hint: the seccomp profile does not allow `execve`");
         assert!(!runtime.root().join(&id).exists());
     }
+    let container = runtime.create(&denied, [""; 0]);
+    let file = denied.path().join("pid");
+    for detached in [&[][..], &["-d"]] {
+        let exec = ["exec", "--pid-file", file.to_str().expect("UTF-8")];
+        let output = runtime.call(exec).args(detached).args([container.id(), "true"]).run();
+        output.exits(255).says("its process was killed before it could execute the program");
+        assert!(!file.exists(), "whoever has that process id by then is somebody else");
+    }
+    let _ = container.delete().ok();
     sandbox.assert_clean();
 }
 

@@ -101,6 +101,7 @@ fn a_container_is_created_until_the_hooks_of_its_start_are_done_and_started_but_
     let (mut child, output) = starting(&runtime, &container);
     assert_eq!(container.status(), "created");
     container.start().exits(1).says("it is being started already");
+    container.delete().exits(1).says("that is not stopped: being started");
     std::fs::write(go, "go\n").expect("let the hook go on");
     assert!(child.wait().expect("wait for start").success(), "{output}");
     assert_eq!(container.status(), "running");

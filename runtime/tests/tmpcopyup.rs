@@ -296,3 +296,28 @@ fn a_tree_that_is_deeper_than_a_path_can_say_is_an_error() {
     assert!(output.stderr().contains("name too long"), "{output}");
     sandbox.assert_clean();
 }
+
+/// With and without the right to raise it again; where it is the runtime that sets the limits of a process in a user namespace.
+#[test]
+fn the_limit_on_the_size_of_a_file_is_the_processs_and_not_that_of_the_copy() {
+    let _sandbox = Sandbox::enter();
+    let mapping = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+    for (hard, user) in [(json!(8192), false), (json!(u64::MAX), false), (json!(8192), true)] {
+        let bundle = with_data(|data| {
+            write(data.join("large"), [b'x'; 100_000]);
+        });
+        let limit = json!([{"type": "RLIMIT_FSIZE", "soft": 4096, "hard": hard}]);
+        let mut bundle = bundle.set("/process/rlimits", limit);
+        if user {
+            bundle = bundle
+                .push("/linux/namespaces", json!({"type": "user"}))
+                .set("/linux/uidMappings", mapping.clone())
+                .set("/linux/gidMappings", mapping.clone());
+        }
+        let script = "stat -c %s /data/large; ulimit -Sf; ulimit -Hf";
+        let hard = hard.as_u64().filter(|hard| *hard != u64::MAX);
+        let hard = hard.map_or("unlimited".to_owned(), |bytes| (bytes / 512).to_string());
+        let wanted = format!("100000\n8\n{hard}\n");
+        assert_eq!(run(bundle, &[], script).ok().stdout(), wanted);
+    }
+}

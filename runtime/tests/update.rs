@@ -176,6 +176,7 @@ fn resources_come_from_a_file_or_from_standard_input() {
     for (form, stdin, limit) in [
         (&["update", "--resources=-", container.id()][..], r#"{"pids": {"limit": 11}}"#, "11"),
         (&["update", "--resources", "-", container.id()], r#"{"pids": {"limit": 12}}"#, "12"),
+        (&["update", "--resources", "-", container.id()], "null", "12"),
         (
             &["update", &format!("--resources={file}"), container.id(), "--pids-limit", "9"],
             "",

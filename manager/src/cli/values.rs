@@ -92,7 +92,9 @@ impl FromStr for SignalNumber {
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         let realtime = |base: i32, sign: i32, rest: &str| match rest {
             "" => Some(base),
-            rest => rest[1..].parse::<i32>().ok().map(|n| base + sign * n),
+            // Digits alone, and no more than any number of a signal takes.
+            rest if !rest[1..].bytes().all(|byte| byte.is_ascii_digit()) => None,
+            rest => rest[1..].parse::<u8>().ok().map(|n| base + sign * i32::from(n)),
         };
         let number = match name.parse::<i32>() {
             Ok(number) => Some(number),
@@ -152,7 +154,18 @@ mod tests {
         assert_eq!(of("SIGRTMIN+3"), Some(37));
         assert_eq!(of("RTMAX-1"), Some(63));
         assert_eq!(of("64"), Some(64));
-        for bad in ["", "0", "65", "-9", "NOPE", "RTMIN-1", "RTMAX+1", "RTMIN+x"] {
+        for bad in [
+            "",
+            "0",
+            "65",
+            "-9",
+            "NOPE",
+            "RTMIN-1",
+            "RTMAX+1",
+            "RTMIN+x",
+            "RTMIN++5",
+            "RTMIN+2147483647",
+        ] {
             assert_eq!(of(bad), None, "{bad}");
         }
     }

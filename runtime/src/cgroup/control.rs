@@ -83,7 +83,7 @@ impl Cgroup {
             self.thaw()?;
             result?;
         }
-        self.paths.controller("freezer").map_or(Ok(()), thaw_v1)
+        self.thaw_below()
     }
 
     fn signal_each(&self, signal: i32) -> Result<(), Error> {
@@ -126,7 +126,7 @@ impl Cgroup {
         }
     }
 
-    /// Lets every process go on.
+    /// Lets every process go on, but for those that somebody has stopped further below: a container may be paused by itself there.
     pub fn thaw(&self) -> Result<(), Error> {
         if let Some(directory) = self.paths.unified() {
             match files::write(directory, "cgroup.freeze", "0") {
@@ -135,6 +135,17 @@ impl Cgroup {
             }
         }
         self.paths.controller("freezer").map_or(Ok(()), thaw_v1)
+    }
+
+    /// The same for those that are about to end, which a process in the container may have stopped further below to outlive its kill.
+    pub fn thaw_to_end(&self) -> Result<(), Error> {
+        self.thaw()?;
+        self.thaw_below()
+    }
+
+    fn thaw_below(&self) -> Result<(), Error> {
+        let Some(directory) = self.paths.controller("freezer") else { return Ok(()) };
+        tree(directory)?.iter().try_for_each(|directory| thaw_v1(directory))
     }
 
     /// Whether the container itself was frozen, by us or by somebody who used v1's freezer; not when an ancestor is.
@@ -263,13 +274,9 @@ fn freeze_v1(directory: &Path) -> Result<(), Error> {
     Err(Error::Stuck { what: "freeze", path: directory.to_owned() })
 }
 
-/// Thaws a v1 directory and those below it, which a process in the container may have frozen to outlive its kill.
 fn thaw_v1(directory: &Path) -> Result<(), Error> {
-    for directory in tree(directory)? {
-        match files::write(&directory, "freezer.state", "THAWED") {
-            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
-            Err(errno) => return Err(freezing(&directory, errno)),
-        }
+    match files::write(directory, "freezer.state", "THAWED") {
+        Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+        Err(errno) => Err(freezing(directory, errno)),
     }
-    Ok(())
 }

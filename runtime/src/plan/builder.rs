@@ -39,8 +39,8 @@ pub(super) struct Builder<'a> {
     /// Our /proc entry must stay writable, until everything was written there, for a caller, or for a root of the user namespace,
     /// who is not the host's root.
     pub(super) stays_dumpable: bool,
-    /// As many files as the set-up may have open at once.
-    pub(super) files: u64,
+    /// What the set-up takes.
+    pub(super) needed: files::Needed,
     pub(super) has_mounts: bool,
     pub(super) carrier: Carrier,
     pub(super) shape: Shape,
@@ -81,7 +81,7 @@ impl<'a> Builder<'a> {
             host,
             options,
             linux,
-            files: files::needed(&checked.spec),
+            needed: files::needed(&checked.spec),
             has_mounts: namespaces.all().contains(Kinds::MOUNT),
             carrier: if clones_mounts { Carrier::Tree } else { Carrier::Path },
             shape: namespaces::shape(&namespaces, offsets.is_some()),
@@ -209,7 +209,7 @@ impl<'a> Builder<'a> {
 
     /// Limits and the score of the out-of-memory killer.
     fn limits(&self) -> Vec<Step> {
-        let mut limits = process::rlimits(self.process, self.files, "/process");
+        let mut limits = process::rlimits(self.process, self.needed, "/process");
         if let Some(score) = self.process.oom_score_adj() {
             let op = Op::WriteProc {
                 path: c"/proc/self/oom_score_adj".to_owned(),
@@ -490,7 +490,7 @@ impl<'a> Builder<'a> {
             self.push(Op::AwaitStart, "");
         }
         self.start_hooks()?;
-        self.steps.extend(process::last_rlimit(self.process, self.files, "/process"));
+        self.steps.extend(process::last_rlimits(self.process, self.needed, "/process"));
         self.push(Op::CloseFds { first }, "");
         if let Some(filter) = filter {
             // Last, so that the filter need not allow anything that only the runtime does.

@@ -2,6 +2,7 @@
 //!
 //! The same steps for privileges as the container's own process, behind the ones that enter its namespaces.
 
+use super::files::Needed;
 use super::hooks::ByParent;
 use super::namespaces::Shape;
 use super::op::{Barrier, Op, Step};
@@ -72,7 +73,7 @@ pub fn exec(
     steps.push(Step { op: Op::CloseSetUp { first }, pointer: String::new() });
     steps.extend(privileges);
     steps.push(process::find_executable(process, options.at)?);
-    steps.extend(process::last_rlimit(process, 0, options.at));
+    steps.extend(process::last_rlimits(process, Needed::default(), options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
     push(Op::CloseFds { first }, "");
@@ -121,7 +122,7 @@ fn enter(process: &Process, host: &Host, options: &Options<'_>) -> Result<Vec<St
         };
         steps.push(Step { op, pointer: format!("{}/oomScoreAdj", options.at) });
     }
-    steps.extend(process::rlimits(process, 0, options.at));
+    steps.extend(process::rlimits(process, Needed::default(), options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     // Before anybody in the container can see us (CVE-2016-9962).
     push(Op::NotDumpable, "");

@@ -1,4 +1,4 @@
-//! How many files it takes to set a container up.
+//! What setting a container up takes of files: how many of them, and how large.
 
 use oci_spec::runtime::Spec;
 
@@ -14,13 +14,24 @@ const OF_A_PATH: usize = 3;
 /// Sockets, cgroups, standard streams and what the caller has left open.
 const OTHERS: usize = 96;
 
-/// As many files as setting the container up may have open at once. By config.json alone: the plan of `start` is that of `create`.
-pub fn needed(spec: &Spec) -> u64 {
+/// What setting a container up takes, whatever its process may have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needed {
+    /// As many files as may be open at once.
+    pub open: u64,
+    /// Files of the image are copied, of any size.
+    pub copies: bool,
+}
+
+/// What setting the container up takes. By config.json alone: the plan of `start` is that of `create`.
+pub fn needed(spec: &Spec) -> Needed {
+    let options = spec.mounts().iter().flatten().filter_map(|mount| mount.options().as_ref());
+    let copies = options.flatten().any(|option| option == "tmpcopyup");
     let length = |list: Option<usize>| list.unwrap_or_default();
     let linux = spec.linux().as_ref();
     let mounts = length(spec.mounts().as_ref().map(Vec::len));
     let paths = length(linux.and_then(|linux| linux.masked_paths().as_ref()).map(Vec::len))
         + length(linux.and_then(|linux| linux.readonly_paths().as_ref()).map(Vec::len))
         + length(linux.and_then(|linux| linux.devices().as_ref()).map(Vec::len));
-    (OTHERS + mounts * OF_A_MOUNT + paths * OF_A_PATH) as u64
+    Needed { open: (OTHERS + mounts * OF_A_MOUNT + paths * OF_A_PATH) as u64, copies }
 }

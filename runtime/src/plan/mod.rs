@@ -160,7 +160,7 @@ pub fn create(
         scheduled_by_parent: builder.scheduled_by_parent,
         net_devices: builder.net_devices,
         hooks: builder.hooks,
-        files: builder.files,
+        files: builder.needed.open,
         sources: builder.sources,
         steps: builder.steps,
     })

@@ -2,8 +2,9 @@
 //!
 //! Shared by `create` and `exec`, so that an exec'd process cannot end up with other privileges than the container's own.
 
+use super::files::{self, Needed};
 use super::op::{Capabilities, Op, Step};
-use super::{Error, Options, c_string, files, sd_notify};
+use super::{Error, Options, c_string, sd_notify};
 use crate::host::{Host, SYS_ADMIN};
 use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process};
 use rustix::process::Resource;
@@ -90,37 +91,43 @@ fn keeps_groups(annotations: Option<&HashMap<String, String>>) -> bool {
     value.is_some_and(|value| value != "0")
 }
 
-/// The resource limits, but for a number of open files that would leave fewer than are `needed` for setting the container up: that
-/// one is lowered by [`last_rlimit`].
-pub fn rlimits(process: &Process, needed: u64, at: &str) -> Vec<Step> {
+/// The resource limits, but for those that would leave less than is `needed` for setting the container up: these are lowered by
+/// [`last_rlimits`].
+pub fn rlimits(process: &Process, needed: Needed, at: &str) -> Vec<Step> {
     let listed = process.rlimits().as_deref().unwrap_or_default();
-    let enough = needed.max(files::ENOUGH);
-    let step = |(i, rlimit): (usize, &PosixRlimit)| match (is_below(rlimit, enough), rlimit.hard())
-    {
-        (false, hard) => Some(rlimit_step(rlimit, rlimit.soft(), hard, at, i)),
-        // The privilege to raise the hard limit is there only now.
-        (true, hard) if hard >= enough => Some(rlimit_step(rlimit, hard, hard, at, i)),
-        (true, _) => None,
+    let step = |(i, rlimit): (usize, &PosixRlimit)| {
+        let (enough, hard) = (enough(rlimit, needed), rlimit.hard());
+        let soft = match rlimit.soft() < enough {
+            false => rlimit.soft(),
+            // The privilege to raise the hard limit is there only now.
+            true if hard >= enough => hard,
+            true => return None,
+        };
+        Some(rlimit_step(rlimit, soft, hard, at, i))
     };
     listed.iter().enumerate().filter_map(step).collect()
 }
 
-/// The limit on open files, where it is low: nothing is opened after it, and to lower a limit takes no privilege. Without one the
-/// caller's, which we may have raised for ourselves.
-pub fn last_rlimit(process: &Process, needed: u64, at: &str) -> Option<Step> {
+/// The limits on open files and on the size of one, where they are low: nothing is opened or written after them, and to lower a limit
+/// takes no privilege. Without one on open files the caller's, which we may have raised for ourselves.
+pub fn last_rlimits(process: &Process, needed: Needed, at: &str) -> Vec<Step> {
     let listed = process.rlimits().as_deref().unwrap_or_default();
-    let enough = needed.max(files::ENOUGH);
-    let low = listed.iter().enumerate().find(|(_, rlimit)| is_below(rlimit, enough));
-    let raised = needed > files::USUAL
+    let is_low = |(_, rlimit): &(usize, &PosixRlimit)| rlimit.soft() < enough(rlimit, needed);
+    let low = listed.iter().enumerate().filter(is_low);
+    let low = low.map(|(i, rlimit)| rlimit_step(rlimit, rlimit.soft(), rlimit.hard(), at, i));
+    let raised = needed.open > files::USUAL
         && !listed.iter().any(|rlimit| rlimit.typ() == PosixRlimitType::RlimitNofile);
-    match low {
-        Some((i, rlimit)) => Some(rlimit_step(rlimit, rlimit.soft(), rlimit.hard(), at, i)),
-        None => raised.then(|| Step { op: Op::CallersFiles, pointer: format!("{at}/rlimits") }),
-    }
+    let callers = Step { op: Op::CallersFiles, pointer: format!("{at}/rlimits") };
+    low.chain(raised.then_some(callers)).collect()
 }
 
-fn is_below(rlimit: &PosixRlimit, enough: u64) -> bool {
-    rlimit.typ() == PosixRlimitType::RlimitNofile && rlimit.soft() < enough
+/// From where on a limit is in nobody's way.
+fn enough(rlimit: &PosixRlimit, needed: Needed) -> u64 {
+    match rlimit.typ() {
+        PosixRlimitType::RlimitNofile => needed.open.max(files::ENOUGH),
+        PosixRlimitType::RlimitFsize if needed.copies => u64::MAX,
+        _ => 0,
+    }
 }
 
 fn rlimit_step(rlimit: &PosixRlimit, soft: u64, hard: u64, at: &str, i: usize) -> Step {
@@ -407,7 +414,8 @@ mod tests {
 
     #[test]
     fn a_low_limit_on_open_files_is_set_last_and_a_hard_one_that_is_not_low_is_raised_first() {
-        let limits_of = |soft: u64, hard: u64, needed: u64| {
+        let limits_of = |soft: u64, hard: u64, open: u64| {
+            let needed = Needed { open, copies: false };
             let json = format!(
                 r#"{{"args": ["x"], "rlimits": [{{"type": "RLIMIT_NOFILE", "soft": {soft}, "hard": {hard}}}]}}"#
             );
@@ -417,7 +425,7 @@ mod tests {
                 _ => panic!("{step:?}"),
             };
             let first: Vec<_> = rlimits(&process, needed, "/process").iter().map(values).collect();
-            (first, last_rlimit(&process, needed, "/process").as_ref().map(values))
+            (first, last_rlimits(&process, needed, "/process").first().map(values))
         };
         let limits = |soft: u64, hard: u64| limits_of(soft, hard, 200);
         assert_eq!(limits(1024, 4096), (vec![(1024, 4096)], None));
@@ -431,10 +439,26 @@ mod tests {
 
     #[test]
     fn who_asks_for_no_limit_on_open_files_has_the_callers_after_a_set_up_of_many() {
-        let last = |needed| last_rlimit(&process(r#"{"args": ["x"]}"#), needed, "/process");
-        assert!(last(files::USUAL).is_none());
-        assert!(matches!(last(files::USUAL + 1), Some(Step { op: Op::CallersFiles, .. })));
-        assert!(rlimits(&process(r#"{"args": ["x"]}"#), 5000, "/process").is_empty());
+        let needed = |open| Needed { open, copies: false };
+        let last = |open| last_rlimits(&process(r#"{"args": ["x"]}"#), needed(open), "/process");
+        assert!(last(files::USUAL).is_empty());
+        assert!(matches!(last(files::USUAL + 1)[..], [Step { op: Op::CallersFiles, .. }]));
+        assert!(rlimits(&process(r#"{"args": ["x"]}"#), needed(5000), "/process").is_empty());
+    }
+
+    #[test]
+    fn the_size_of_a_file_is_limited_when_all_is_copied() {
+        let counts = |hard: &str, copies| {
+            let limit = format!(r#"{{"type": "RLIMIT_FSIZE", "soft": 5, "hard": {hard}}}"#);
+            let process = process(&format!(r#"{{"args": ["x"], "rlimits": [{limit}]}}"#));
+            let needed = Needed { open: 0, copies };
+            let [first, last] =
+                [rlimits, last_rlimits].map(|plan| plan(&process, needed, "/process"));
+            (first.len(), last.len())
+        };
+        assert_eq!(counts("9", false), (1, 0));
+        assert_eq!(counts("9", true), (0, 1));
+        assert_eq!(counts("18446744073709551615", true), (1, 1));
     }
 
     #[test]

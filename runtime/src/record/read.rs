@@ -83,7 +83,8 @@ pub(super) fn read_init(directory: &OwnedFd, path: &Path) -> Result<Option<(i32,
 
 fn parse_init(text: &[u8]) -> Option<(i32, u64)> {
     let (pid, start) = str::from_utf8(text).ok()?.split_once(':')?;
-    Some((pid.parse().ok()?, start.parse().ok()?))
+    let pid = pid.parse().ok().filter(|pid| *pid > 0)?;
+    Some((pid, start.parse().ok()?))
 }
 
 fn read_file(directory: &OwnedFd, path: &Path, init: Option<(i32, u64)>) -> Result<Option<Saved>> {
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn the_link_has_the_init_and_when_it_was_started() {
         assert_eq!(parse_init(b"14726:5307550"), Some((14726, 5_307_550)));
-        for other in ["", "14726", ":1", "1:", "x:1", "1:1:1", "/proc/1"] {
+        for other in ["", "14726", ":1", "1:", "x:1", "1:1:1", "/proc/1", "0:1", "-5:1"] {
             assert_eq!(parse_init(other.as_bytes()), None, "{other}");
         }
     }

@@ -117,6 +117,8 @@ fn read(path: &str) -> Result<Value> {
     })?;
     match value {
         Value::Object(_) => Ok(value),
+        // Nothing at all is asked for, as with runc.
+        Value::Null => Ok(json!({})),
         _ => Err(Error::Usage(format!("cannot {}: it must be a JSON object", what()))),
     }
 }
