@@ -135,7 +135,7 @@ impl Failure {
             {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
             }
-            (Op::Bind(bind), Errno::PERM) if bind.inherited == Inherited::Locked => {
+            (op, Errno::PERM) if keeps_flags(op) => {
                 "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
             }
             (Op::Bind(_) | Op::Mount(_), Errno::NOTDIR) => {
@@ -269,6 +269,16 @@ fn is_above_nr_open(hard: Option<u64>) -> bool {
     let most =
         fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|most| most.trim().parse().ok());
     most.is_some_and(|most: u64| hard.is_none_or(|hard| hard > most))
+}
+
+/// Whether a mount has flags of the host's that it cannot lose.
+fn keeps_flags(op: &Op) -> bool {
+    let inherited = match op {
+        Op::Bind(bind) => bind.inherited,
+        Op::Remount(remount) => remount.inherited,
+        _ => return false,
+    };
+    inherited == Inherited::Locked
 }
 
 fn has_id_option(mount: &Mount) -> bool {

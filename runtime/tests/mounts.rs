@@ -180,7 +180,7 @@ fn nothing_of_the_host_is_mounted_in_the_container() {
 fn a_bind_has_the_flags_that_it_asks_for() {
     let _sandbox = Sandbox::enter();
     let source = Source::new();
-    let options: [(&str, &[&str], &[&str]); 9] = [
+    let options: [(&str, &[&str], &[&str]); 14] = [
         ("/a", &["bind", "ro"], &["ro"]),
         ("/b", &["bind", "nosuid", "nodev", "noexec"], &["nosuid", "nodev", "noexec", "rw"]),
         ("/c", &["bind", "ro", "rw"], &["rw"]),
@@ -190,6 +190,12 @@ fn a_bind_has_the_flags_that_it_asks_for() {
         ("/g", &["rbind", "ro"], &["ro"]),
         ("/h", &["rbind", "rro", "rnosuid"], &["ro", "nosuid"]),
         ("/i", &["bind", "strictatime"], &["rw"]),
+        // What is recursive counts whatever stands beside it.
+        ("/j", &["rbind", "rro", "nosuid"], &["ro", "nosuid"]),
+        ("/k", &["rbind", "rw", "rro"], &["ro"]),
+        ("/l", &["rbind", "rro", "rw"], &["ro"]),
+        ("/m", &["rbind", "nosuid", "rnoexec"], &["rw", "nosuid", "noexec"]),
+        ("/n", &["rbind", "ro", "rrw"], &["rw"]),
     ];
     let bundle = options.iter().fold(BundleDir::new(), |bundle, (at, options, _)| {
         bundle.push("/mounts", bind(at, source.path(), options))
@@ -202,6 +208,8 @@ fn a_bind_has_the_flags_that_it_asks_for() {
     table.at("/i").lacks(&["relatime", "noatime"]);
     table.at("/g/sub").has(&["rw"]);
     table.at("/h/sub").has(&["ro", "nosuid"]);
+    table.at("/j/sub").has(&["ro"]);
+    table.at("/j/sub").lacks(&["nosuid"]);
     assert!(!table.0.iter().any(|mount| mount.point == "/a/sub"), "`bind` is not recursive");
     let host = fs::read_to_string("/proc/thread-self/mountinfo").expect("own mounts");
     let own = host.lines().find(|line| line.contains(&format!(" {} ", source.path().display())));
