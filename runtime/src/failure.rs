@@ -103,6 +103,12 @@ impl Failure {
                 "a symbolic link of the image leads into /proc, where nothing may be mounted that way, or to itself"
             }
             (Op::Device(_), Errno::EXIST) => "another file is there",
+            (Op::Device(_), Errno::NXIO) => {
+                "in a user namespace the host's own node at that path is taken, and what the host has there is not this device"
+            }
+            (Op::Directory { .. }, Errno::LOOP) => {
+                "the path leads through a link to what a process has open, such as /proc/self/fd/3, or to itself"
+            }
             (Op::Bind(bind), Errno::EXIST) if bind.copy_link => {
                 "something else is there, and a link is copied over none but its like"
             }
@@ -123,6 +129,9 @@ impl Failure {
             }
             (Op::Mount(mount), Errno::INVAL) if has_label(mount) => {
                 "the host's SELinux policy does not know the label of /linux/mountLabel, or an option is not known to this file system: see `dmesg`"
+            }
+            (Op::Mask(_), Errno::NXIO) => {
+                "files are hidden behind the container's /dev/null, and what lies there is another device or none"
             }
             (Op::Mask(Mask { label: Some(_), .. }), Errno::INVAL) => {
                 "the host's SELinux policy does not know the label of /linux/mountLabel"

@@ -344,8 +344,12 @@ impl<'a> Child<'a> {
     pub(super) fn device(&mut self, device: &'a Device) -> Result<(), Errno> {
         if let Some(source) = device.bind {
             let restrict = restriction(&device.target);
+            let tree = self.tree(source)?;
+            if !device.may_replace && !is_device(&rustix::fs::fstat(tree)?, device) {
+                return Err(Errno::NXIO);
+            }
             let target = until_exec(device.target.ensure_with(self.root()?, true, restrict)?);
-            return attach(self.tree(source)?, target);
+            return attach(tree, target);
         }
         let (parent, name) = self.directory_of(&device.target)?;
         let number = makedev(device.major, device.minor);
@@ -477,6 +481,12 @@ fn refuse_procfs(target: BorrowedFd<'_>) -> Result<(), Errno> {
 pub(super) fn is_null_device(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == makedev(1, 3)
+}
+
+/// Whether the node that the host has at the path of a device is the one that config.json means by type and numbers.
+fn is_device(stat: &Stat, device: &Device) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == device.kind
+        && stat.st_rdev == makedev(device.major, device.minor)
 }
 
 pub(super) fn is_procfs(found: BorrowedFd<'_>) -> Result<bool, Errno> {
