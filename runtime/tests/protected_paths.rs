@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use nconform::fixture::{BundleDir, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
 use rustix::mount::{UnmountFlags, unmount};
 use serde_json::json;
 
@@ -136,4 +136,36 @@ fn what_the_image_has_in_place_of_proc_is_protected_too() {
     let output = Runtime::under_test().run(&bundle).ok();
     assert_eq!(output.stdout(), "/\nprotected\n");
     assert!(!proc.join("sys/x").exists());
+}
+
+/// CVE-2025-31133: a volume on /dev may have anything in place of it, for whoever has the volume to read or to write through.
+#[test]
+fn files_are_hidden_behind_nothing_but_the_null_device() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for (make, is_it) in [
+        ("mknod null c 1 3", true),
+        ("mknod null c 1 5", false),
+        ("mkfifo null", false),
+        ("echo mine > null", false),
+        ("ln -s ../etc/hosts null", false),
+        ("mkdir null", false),
+    ] {
+        let volume = scratch_dir();
+        let made = Command::new("sh").args(["-c", make]).current_dir(&volume).status();
+        assert!(made.expect("sh").success(), "{make}");
+        let dev = json!({"destination": "/dev", "type": "bind", "source": volume.path(), "options": ["rbind"]});
+        let bundle = BundleDir::new()
+            .set("/mounts/1", dev)
+            .set("/linux/maskedPaths", json!(["/proc/uptime"]))
+            .shell("cat /proc/uptime; echo started");
+        let output = runtime.run(&bundle);
+        if is_it {
+            assert_eq!(output.ok().stdout(), "started\n", "{make}");
+        } else {
+            let output = output.exits(1);
+            output.says("cannot mask `/proc/uptime`");
+            output.says("hint: files are hidden behind the container's /dev/null");
+        }
+    }
 }
