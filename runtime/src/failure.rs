@@ -62,6 +62,7 @@ impl Failure {
         }
         let hint = self
             .change_hint()
+            .or_else(|| self.place_hint())
             .or_else(|| self.file_system_hint())
             .or_else(|| self.namespace_hint())
             .or_else(|| self.process_hint())?;
@@ -86,6 +87,29 @@ impl Failure {
         })
     }
 
+    /// For what is in a place already, or on the way to it.
+    fn place_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
+            (Op::Device(_), Errno::EXIST) => "another file is there",
+            (Op::Device(_), Errno::NXIO) => {
+                "in a user namespace the host's own node at that path is taken, and what the host has there is not this device"
+            }
+            (Op::Directory { .. }, Errno::LOOP) => {
+                "the path leads through a link to what a process has open, such as /proc/self/fd/3, or to itself"
+            }
+            (Op::Bind(bind), Errno::EXIST) if bind.copy_link => {
+                "something else is there, and a link is copied over none but its like"
+            }
+            (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
+                "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
+            }
+            (Op::Mask(_), Errno::NXIO) => {
+                "files are hidden behind the container's /dev/null, and what lies there is another device or none"
+            }
+            _ => return None,
+        })
+    }
+
     fn file_system_hint(&self) -> Option<&'static str> {
         Some(match (&self.step.op, self.errno) {
             (Op::Mount(mount), Errno::PERM)
@@ -102,19 +126,6 @@ impl Failure {
             (op, Errno::LOOP) if op.is_off_proc() => {
                 "a symbolic link of the image leads into /proc, where nothing may be mounted that way, or to itself"
             }
-            (Op::Device(_), Errno::EXIST) => "another file is there",
-            (Op::Device(_), Errno::NXIO) => {
-                "in a user namespace the host's own node at that path is taken, and what the host has there is not this device"
-            }
-            (Op::Directory { .. }, Errno::LOOP) => {
-                "the path leads through a link to what a process has open, such as /proc/self/fd/3, or to itself"
-            }
-            (Op::Bind(bind), Errno::EXIST) if bind.copy_link => {
-                "something else is there, and a link is copied over none but its like"
-            }
-            (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
-                "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
-            }
             (Op::Console(_), Errno::NOENT) => {
                 "a terminal needs a mount of type `devpts` on /dev/pts"
             }
@@ -129,9 +140,6 @@ impl Failure {
             }
             (Op::Mount(mount), Errno::INVAL) if has_label(mount) => {
                 "the host's SELinux policy does not know the label of /linux/mountLabel, or an option is not known to this file system: see `dmesg`"
-            }
-            (Op::Mask(_), Errno::NXIO) => {
-                "files are hidden behind the container's /dev/null, and what lies there is another device or none"
             }
             (Op::Mask(Mask { label: Some(_), .. }), Errno::INVAL) => {
                 "the host's SELinux policy does not know the label of /linux/mountLabel"
