@@ -50,7 +50,7 @@ pub enum Error {
         warnings: String,
     },
     /// The seccomp profile cannot be made into a filter.
-    #[error("cannot compile the seccomp profile (config.json /linux/seccomp): {0}")]
+    #[error(transparent)]
     Seccomp(#[from] plan::seccomp::Error),
     /// A cgroup cannot be planned, made or changed.
     #[error(transparent)]

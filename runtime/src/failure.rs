@@ -67,6 +67,7 @@ impl Failure {
         }
         let hint = self
             .change_hint()
+            .or_else(|| self.place_hint())
             .or_else(|| self.file_system_hint())
             .or_else(|| self.namespace_hint())
             .or_else(|| self.process_hint())?;
@@ -91,6 +92,29 @@ impl Failure {
         })
     }
 
+    /// For what is in a place already, or on the way to it.
+    fn place_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
+            (Op::Device(_), Errno::EXIST) => "another file is there",
+            (Op::Device(_), Errno::NXIO) => {
+                "in a user namespace the host's own node at that path is taken, and what the host has there is not this device"
+            }
+            (Op::Directory { .. }, Errno::LOOP) => {
+                "the path leads through a link to what a process has open, such as /proc/self/fd/3, or to itself"
+            }
+            (Op::Bind(bind), Errno::EXIST) if bind.copy_link => {
+                "something else is there, and a link is copied over none but its like"
+            }
+            (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
+                "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
+            }
+            (Op::Mask(_), Errno::NXIO) => {
+                "files are hidden behind the container's /dev/null, and what lies there is another device or none"
+            }
+            _ => return None,
+        })
+    }
+
     fn file_system_hint(&self) -> Option<&'static str> {
         Some(match (&self.step.op, self.errno) {
             (Op::Mount(mount), Errno::PERM)
@@ -106,13 +130,6 @@ impl Failure {
             }
             (op, Errno::LOOP) if op.is_off_proc() => {
                 "a symbolic link of the image leads into /proc, where nothing may be mounted that way, or to itself"
-            }
-            (Op::Device(_), Errno::EXIST) => "another file is there",
-            (Op::Bind(bind), Errno::EXIST) if bind.copy_link => {
-                "something else is there, and a link is copied over none but its like"
-            }
-            (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
-                "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
             }
             (Op::Console(_), Errno::NOENT) => {
                 "a terminal needs a mount of type `devpts` on /dev/pts"
@@ -140,7 +157,7 @@ impl Failure {
             {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
             }
-            (Op::Bind(bind), Errno::PERM) if bind.inherited == Inherited::Locked => {
+            (op, Errno::PERM) if keeps_flags(op) => {
                 "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
             }
             (Op::Bind(_) | Op::Mount(_), Errno::NOTDIR) => {
@@ -274,6 +291,16 @@ fn is_above_nr_open(hard: Option<u64>) -> bool {
     let most =
         fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|most| most.trim().parse().ok());
     most.is_some_and(|most: u64| hard.is_none_or(|hard| hard > most))
+}
+
+/// Whether a mount has flags of the host's that it cannot lose.
+fn keeps_flags(op: &Op) -> bool {
+    let inherited = match op {
+        Op::Bind(bind) => bind.inherited,
+        Op::Remount(remount) => remount.inherited,
+        _ => return false,
+    };
+    inherited == Inherited::Locked
 }
 
 fn has_id_option(mount: &Mount) -> bool {

@@ -131,6 +131,18 @@ fn options_of_a_new_file_system() {
 }
 
 #[test]
+fn a_new_file_system_that_is_read_only_recursively_takes_later_mounts() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new()
+        .push("/mounts", tmpfs("/data", &["rro"]))
+        .push("/mounts", tmpfs("/data/inner", &[]))
+        .shell("touch /data/inner/file; ls /data; touch /data/file");
+    let output = Runtime::under_test().run(&bundle).exits(1);
+    assert_eq!(output.text(), "inner");
+    output.says("Read-only file system");
+}
+
+#[test]
 fn options_of_the_superblock() {
     let _sandbox = Sandbox::enter();
     let rows: &[Row] = &[
@@ -247,10 +259,45 @@ fn in_a_user_namespace_a_bind_keeps_the_flags_of_its_source() {
             assert!(flags.iter().any(|shown| shown == flag), "{options:?}: {flags:?}");
         }
     }
-    for options in [&["bind", "rw"][..], &["bind", "suid"], &["bind", "strictatime"]] {
-        let output = runtime.run(&mapped(options)).exits(1);
+    let refused = ["rw", "suid", "strictatime", "rrw", "rsuid", "rstrictatime"];
+    for options in refused.map(|option| ["rbind", option]) {
+        let output = runtime.run(&mapped(&options)).exits(1);
         assert!(output.stderr().contains("operation not permitted"), "{options:?}: {output}");
         assert!(output.stderr().contains("hint: in a user namespace a bind keeps"), "{output}");
+    }
+}
+
+/// The flags of a mount that the container itself has made are its own to change.
+#[test]
+fn in_a_user_namespace_a_remount_takes_no_flag_of_the_hosts_away() {
+    let _sandbox = Sandbox::enter();
+    let source = Source::new(MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOATIME);
+    let runtime = Runtime::under_test();
+    let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let changed = |option: &str| {
+        let bundle = BundleDir::new();
+        for name in ["own", "x"] {
+            fs::create_dir(bundle.rootfs().join(name)).expect("make a directory");
+        }
+        let change = |at| json!({"destination": at, "type": "none", "source": "none", "options": ["remount", "bind", option]});
+        bundle
+            .push("/linux/namespaces", json!({"type": "user"}))
+            .set("/linux/uidMappings", mapping.clone())
+            .set("/linux/gidMappings", mapping.clone())
+            .push("/mounts", tmpfs("/own", &["ro", "nosuid"]))
+            .push("/mounts", change("/own"))
+            .push("/mounts", bind(source.path(), "/x", &["rbind"]))
+            .push("/mounts", change("/x"))
+            .args(["cat", "/proc/self/mountinfo"])
+    };
+    let table = runtime.run(&changed("nodev")).ok().stdout();
+    let shows = |point: &str, flag: &str| at(&table, point).flags.iter().any(|shown| shown == flag);
+    assert!(["ro", "nosuid", "nodev", "noatime"].iter().all(|flag| shows("/x", flag)), "{table}");
+    assert!(shows("/own", "nodev") && !shows("/own", "nosuid"), "{table}");
+    for option in ["rw", "suid", "rrw", "relatime"] {
+        let output = runtime.run(&changed(option)).exits(1);
+        output.says("cannot change the mount on `/x`");
+        output.says("hint: in a user namespace a bind keeps");
     }
 }
 

@@ -180,7 +180,7 @@ fn nothing_of_the_host_is_mounted_in_the_container() {
 fn a_bind_has_the_flags_that_it_asks_for() {
     let _sandbox = Sandbox::enter();
     let source = Source::new();
-    let options: [(&str, &[&str], &[&str]); 9] = [
+    let options: [(&str, &[&str], &[&str]); 14] = [
         ("/a", &["bind", "ro"], &["ro"]),
         ("/b", &["bind", "nosuid", "nodev", "noexec"], &["nosuid", "nodev", "noexec", "rw"]),
         ("/c", &["bind", "ro", "rw"], &["rw"]),
@@ -190,6 +190,12 @@ fn a_bind_has_the_flags_that_it_asks_for() {
         ("/g", &["rbind", "ro"], &["ro"]),
         ("/h", &["rbind", "rro", "rnosuid"], &["ro", "nosuid"]),
         ("/i", &["bind", "strictatime"], &["rw"]),
+        // What is recursive counts whatever stands beside it.
+        ("/j", &["rbind", "rro", "nosuid"], &["ro", "nosuid"]),
+        ("/k", &["rbind", "rw", "rro"], &["ro"]),
+        ("/l", &["rbind", "rro", "rw"], &["ro"]),
+        ("/m", &["rbind", "nosuid", "rnoexec"], &["rw", "nosuid", "noexec"]),
+        ("/n", &["rbind", "ro", "rrw"], &["rw"]),
     ];
     let bundle = options.iter().fold(BundleDir::new(), |bundle, (at, options, _)| {
         bundle.push("/mounts", bind(at, source.path(), options))
@@ -202,6 +208,8 @@ fn a_bind_has_the_flags_that_it_asks_for() {
     table.at("/i").lacks(&["relatime", "noatime"]);
     table.at("/g/sub").has(&["rw"]);
     table.at("/h/sub").has(&["ro", "nosuid"]);
+    table.at("/j/sub").has(&["ro"]);
+    table.at("/j/sub").lacks(&["nosuid"]);
     assert!(!table.0.iter().any(|mount| mount.point == "/a/sub"), "`bind` is not recursive");
     let host = fs::read_to_string("/proc/thread-self/mountinfo").expect("own mounts");
     let own = host.lines().find(|line| line.contains(&format!(" {} ", source.path().display())));
@@ -326,30 +334,54 @@ fn mounts_made_later_on_the_host_arrive_where_the_propagation_says_so() {
     assert_eq!(seen, "/slave/late\n/slave/late/mark\n/private/late\n");
 }
 
+/// As with runc: without a word of `rootfsPropagation`, what is shared is shared within the container.
 #[test]
-fn mounts_of_the_container_reach_the_host_only_through_a_shared_bind() {
+fn mounts_of_the_container_reach_the_host_only_through_a_shared_bind_of_a_shared_root() {
     let sandbox = Sandbox::enter();
-    let source = Source::new().propagation(MountPropagationFlags::SHARED);
-    for name in ["shared", "slave"] {
-        fs::create_dir(source.path().join(name)).expect("make a directory");
+    let source =
+        Source::new().propagation(MountPropagationFlags::SHARED | MountPropagationFlags::REC);
+    let words = ["shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable"];
+    for directory in [source.path().to_owned(), source.path().join("sub")] {
+        for word in words {
+            fs::create_dir(directory.join(word)).expect("make a directory");
+        }
     }
-    let capabilities = json!(["CAP_SYS_ADMIN"]);
-    let bundle = ["bounding", "permitted", "effective"]
-        .iter()
-        .fold(BundleDir::new(), |bundle, set| {
-            bundle.set(&format!("/process/capabilities/{set}"), capabilities.clone())
-        })
-        .push("/mounts", bind("/shared", source.path(), &["rbind", "rshared"]))
-        .push("/mounts", bind("/slave", source.path(), &["rbind", "rslave"]))
-        .shell("mount -t tmpfs x /shared/shared && mount -t tmpfs x /slave/slave");
-    let _ = Runtime::under_test().run(&bundle).ok();
-    let host = fs::read_to_string("/proc/thread-self/mountinfo").expect("own mounts");
-    let mounted = |name: &str| {
-        let point = source.path().join(name).display().to_string();
-        host.lines().any(|line| line.split(' ').nth(4) == Some(&point))
+    let all = words.iter().fold(BundleDir::new(), |bundle, word| {
+        bundle.push("/mounts", bind(&format!("/{word}"), source.path(), &["rbind", word]))
+    });
+    let all = ["bounding", "permitted", "effective"].iter().fold(all, |bundle, set| {
+        bundle.set(&format!("/process/capabilities/{set}"), json!(["CAP_SYS_ADMIN"]))
+    });
+    let all = all.shell(
+        "for word in shared rshared slave rslave private rprivate unbindable; do
+             mount -t tmpfs x /$word/$word && mount -t tmpfs x /$word/sub/$word || exit
+         done",
+    );
+    let reached = |bundle: &BundleDir| {
+        let _ = Runtime::under_test().run(bundle).ok();
+        let host = fs::read_to_string("/proc/thread-self/mountinfo").expect("own mounts");
+        let points = host.lines().filter_map(|line| line.split(' ').nth(4));
+        let below = points.filter_map(|point| Path::new(point).strip_prefix(source.path()).ok());
+        let is_made = |path: &&Path| path.file_name().is_some_and(|name| name != "sub");
+        let mut made: Vec<PathBuf> = below.filter(is_made).map(Path::to_owned).collect();
+        for point in made.iter().rev() {
+            unmount(source.path().join(point), UnmountFlags::DETACH).expect("unmount");
+        }
+        made.sort_unstable();
+        made
     };
-    assert!(mounted("shared") && !mounted("slave"));
-    unmount(source.path().join("shared"), UnmountFlags::DETACH).expect("unmount");
+    assert_eq!(reached(&all), Vec::<PathBuf>::new());
+    let shared = all.set("/linux/rootfsPropagation", "rshared");
+    let wanted = [
+        "rshared",
+        "shared",
+        "sub/private",
+        "sub/rshared",
+        "sub/shared",
+        "sub/slave",
+        "sub/unbindable",
+    ];
+    assert_eq!(reached(&shared), wanted.map(PathBuf::from));
     drop(source);
     sandbox.assert_clean();
 }

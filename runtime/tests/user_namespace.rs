@@ -269,3 +269,22 @@ fn devices_are_not_made_through_a_link_of_the_image() {
     let made: Vec<_> = fs::read_dir(volume.path()).expect("the volume").collect();
     assert!(made.is_empty(), "{made:?}");
 }
+
+/// What the host has at the path of a device may be another one, or a file.
+#[test]
+fn only_the_device_that_was_asked_for_is_taken_from_the_host() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let file = scratch_dir();
+    let path = file.path().join("file");
+    fs::write(&path, "of the host\n").expect("write a file");
+    let device = |path: &Path, typ: &str, minor: u32| json!({"path": path, "type": typ, "major": 1, "minor": minor});
+    let bundle = |device| mapped().push("/linux/devices", device).shell("ls /dev/zero");
+    let zero = Path::new("/dev/zero");
+    let _ = runtime.run(&bundle(device(zero, "c", 5))).ok();
+    for other in [device(zero, "c", 7), device(zero, "b", 5), device(&path, "c", 5)] {
+        let output = runtime.run(&bundle(other.clone())).exits(1);
+        assert!(output.stderr().contains("/linux/devices/0"), "{other}: {output}");
+        output.says("what the host has there is not this device");
+    }
+}

@@ -182,6 +182,17 @@ pub fn id_mappings(option: &str) -> Option<(bool, &str)> {
 }
 
 impl Options {
+    /// The same for a file system that is made: nothing is below it, so that a recursive attribute is its own. It counts after those
+    /// without `r`, as for a bind mount.
+    #[must_use]
+    pub fn of_new_file_system(mut self) -> Options {
+        let Attributes { set, clear, .. } = std::mem::take(&mut self.recursive_attributes);
+        let own = &mut self.attributes;
+        own.set = own.set & !clear | set;
+        own.clear = own.clear & !(set & !mount::ATIME_FIELD) | clear;
+        self
+    }
+
     fn take(&mut self, effect: Effect, name: &'static str) {
         match effect {
             Nothing => {}
@@ -263,6 +274,17 @@ mod tests {
         assert!(options.bind && options.recursive);
         assert!(options.attributes.is_empty());
         assert_eq!(options.recursive_attributes.set, mount::RDONLY | mount::NOATIME);
+    }
+
+    #[test]
+    fn a_recursive_attribute_is_a_new_file_systems_own_and_counts_last() {
+        let made = |list: &str| parse_list(list).of_new_file_system();
+        for list in ["rro", "rw,rro", "rro,rw"] {
+            assert_eq!(made(list), parse_list("ro"), "{list}");
+        }
+        assert_eq!(made("ro,nosuid,rrw"), parse_list("nosuid,rw"));
+        assert_eq!(made("noatime,rstrictatime"), parse_list("strictatime"));
+        assert_eq!(made("noatime,rnodev"), parse_list("noatime,nodev"));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use super::{Child, copy_up, inherited};
 use crate::plan::op::{
-    Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Inherited, Legacy, Mount, Remount,
-    RemountTo, RootPath,
+    Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Legacy, Mount, Remount, RemountTo,
+    RootPath,
 };
 use crate::sources;
 use crate::wire::{self, Message};
@@ -239,16 +239,19 @@ impl<'a> Child<'a> {
             refuse_procfs(found)?;
         }
         match &remount.to {
-            RemountTo::Mount(to) => inherited::set_attributes(found, to, Inherited::Dropped)?,
+            RemountTo::Mount(to) => {
+                let Remount { recursive, inherited, .. } = remount;
+                inherited::set_attributes(found, Some(to), recursive, *inherited)?;
+            }
             RemountTo::FileSystem(to) => {
                 self.go_into(found)?;
                 mount_remount(c".", MountFlags::from_bits_retain(to.flags), &*to.data)?;
                 self.within = None;
                 rustix::process::chdir(c"/")?;
+                if !remount.recursive.is_empty() {
+                    attr::set_attributes(found, &remount.recursive, true)?;
+                }
             }
-        }
-        if !remount.recursive.is_empty() {
-            attr::set_attributes(found, &remount.recursive, true)?;
         }
         set_propagation(found, &remount.propagation)
     }
@@ -300,11 +303,9 @@ impl<'a> Child<'a> {
         }
         // Before it is attached: nobody else can see a detached tree, and in a user namespace its flags are locked afterwards.
         set_propagation(tree, &bind.propagation)?;
-        if !bind.recursive.is_empty() {
-            attr::set_attributes(tree, &bind.recursive, true)?;
-        }
-        if !bind.attributes.is_empty() {
-            inherited::set_attributes(tree, &bind.attributes, bind.inherited)?;
+        let own = Some(&bind.attributes).filter(|own| !own.is_empty());
+        if own.is_some() || !bind.recursive.is_empty() {
+            inherited::set_attributes(tree, own, &bind.recursive, bind.inherited)?;
         }
         let (root, is_file) = (self.root()?, kind != FileType::Directory);
         let target = match bind.over_link {
@@ -343,8 +344,12 @@ impl<'a> Child<'a> {
     pub(super) fn device(&mut self, device: &'a Device) -> Result<(), Errno> {
         if let Some(source) = device.bind {
             let restrict = restriction(&device.target);
+            let tree = self.tree(source)?;
+            if !device.may_replace && !is_device(&rustix::fs::fstat(tree)?, device) {
+                return Err(Errno::NXIO);
+            }
             let target = until_exec(device.target.ensure_with(self.root()?, true, restrict)?);
-            return attach(self.tree(source)?, target);
+            return attach(tree, target);
         }
         let (parent, name) = self.directory_of(&device.target)?;
         let number = makedev(device.major, device.minor);
@@ -476,6 +481,12 @@ fn refuse_procfs(target: BorrowedFd<'_>) -> Result<(), Errno> {
 pub(super) fn is_null_device(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == makedev(1, 3)
+}
+
+/// Whether the node that the host has at the path of a device is the one that config.json means by type and numbers.
+fn is_device(stat: &Stat, device: &Device) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == device.kind
+        && stat.st_rdev == makedev(device.major, device.minor)
 }
 
 pub(super) fn is_procfs(found: BorrowedFd<'_>) -> Result<bool, Errno> {

@@ -8,26 +8,32 @@ use sys::mount::{self as attr, Attributes};
 /// The attributes that mount(2) replaces as one set.
 const REPLACED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
 
-/// Sets the attributes that were asked for on a detached tree.
+/// Sets the attributes that were asked for on a detached tree, or on what is mounted: those of the mount alone, if there are any, and
+/// then those of all that is below, since the first take away what they do not name.
 pub(super) fn set_attributes(
     tree: BorrowedFd<'_>,
-    asked: &Attributes,
+    asked: Option<&Attributes>,
+    recursive: &Attributes,
     inherited: Inherited,
 ) -> Result<(), Errno> {
-    match inherited {
-        Inherited::Dropped => match attr::set_attributes(tree, &replaced(asked), false) {
-            // Some are locked: the source lies in a user namespace's mounts. What was asked for by name may still be possible.
-            Err(Errno::PERM) => attr::set_attributes(tree, asked, false),
-            set => set,
-        },
-        Inherited::Locked => {
-            let flags = rustix::fs::fstatfs(tree)?.f_flags as u64;
-            if contradicts(asked, locked(flags)) {
-                return Err(Errno::PERM);
-            }
-            attr::set_attributes(tree, asked, false)
+    if inherited == Inherited::Locked {
+        let locked = locked(rustix::fs::fstatfs(tree)?.f_flags as u64);
+        if asked.is_some_and(|asked| contradicts(asked, locked)) || contradicts(recursive, locked) {
+            return Err(Errno::PERM);
         }
     }
+    match (asked, inherited) {
+        (None, _) => {}
+        (Some(asked), Inherited::Locked) => attr::set_attributes(tree, asked, false)?,
+        (Some(asked), Inherited::Dropped) => {
+            match attr::set_attributes(tree, &replaced(asked), false) {
+                // Some are locked: the source lies in a user namespace's mounts. What was asked for by name may still be possible.
+                Err(Errno::PERM) => attr::set_attributes(tree, asked, false)?,
+                set => set?,
+            }
+        }
+    }
+    if recursive.is_empty() { Ok(()) } else { attr::set_attributes(tree, recursive, true) }
 }
 
 /// What `MS_REMOUNT|MS_BIND` makes of the options: what they do not name is cleared. The access time stays as it is unless an

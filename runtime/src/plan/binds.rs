@@ -6,6 +6,7 @@ use super::{Error, c_string, idmap};
 use bundle::config::mount_mappings;
 use bundle::config::mount_options::Options;
 use oci_spec::runtime;
+use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -55,8 +56,10 @@ pub(super) fn plan(
     };
     sources.push(Source { no_follow, ..found });
     let mut propagation = options.propagation;
-    if propagation.is_empty() {
-        propagation.push(context.propagation);
+    if !propagation.first().is_some_and(|&flags| cuts_off(flags)) {
+        // What was cloned on the host is a peer of the host's mounts, and so stays what an option leaves as it is: that one, or those
+        // below it. It begins as the root, and what is shared from there on is shared with the host only where the root is.
+        propagation.insert(0, context.propagation);
     }
     let bind = Bind {
         off_proc: may_lead_to_proc(&target, context),
@@ -73,6 +76,12 @@ pub(super) fn plan(
         copy_link: options.copy_symlink,
     };
     Ok(Step { op: Op::Bind(Box::new(bind)), pointer })
+}
+
+/// Whether a change of propagation leaves no mount of a tree from which mounts would go to the host.
+fn cuts_off(flags: u64) -> bool {
+    let flags = Propagation::from_bits_retain(flags as u32);
+    flags.contains(Propagation::REC) && !flags.contains(Propagation::SHARED)
 }
 
 /// The path in the root file system that a path of the host names, by its letters alone; empty for the root itself.

@@ -139,7 +139,7 @@ fn unified(
             source,
             attributes: options.attributes,
             inherited: Inherited::Locked,
-            recursive: options.recursive_attributes,
+            recursive: Attributes::default(),
             propagation: vec![context.propagation],
             off_proc,
             over_link: false,
@@ -185,8 +185,14 @@ mod tests {
             view(Some("systemd"), &["name=systemd"], "/h/s"),
             view(Some("unified"), &[], "/h/u"),
         ];
-        let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "ro"]}]"#;
-        let steps = planned(json, &context(&views));
+        let json = |read_only: &str| {
+            format!(
+                r#"[{{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "{read_only}"]}}]"#
+            )
+        };
+        let steps = planned(&json("ro"), &context(&views));
+        let recursive = planned(&json("rro"), &context(&views));
+        assert_eq!(format!("{steps:?}"), format!("{recursive:?}"));
         let [Step { op: Op::Cgroups(cgroups), .. }] = &steps[..] else { panic!("{steps:?}") };
         assert_eq!(cgroups.tmpfs.attributes, attr::NOSUID, "nothing could be made in it otherwise");
         assert_eq!(cgroups.attributes.set, attr::RDONLY | attr::NOSUID);

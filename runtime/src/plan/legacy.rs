@@ -1,8 +1,8 @@
 //! What only mount(2) can do, change a mount in place and a superblock flag that fsconfig(2) has no name for, and what it does in
 //! one call instead of five and more: the small file systems of the kernel that every container has.
 
-use super::mounts::{Context, Label, SHARED, may_lead_to_proc, target};
-use super::op::{Legacy, Op, Remount, RemountTo, Step};
+use super::mounts::{Context, Label, SHARED, UserNamespace, is_of_host, may_lead_to_proc, target};
+use super::op::{Inherited, Legacy, Op, Remount, RemountTo, Step};
 use super::{Error, c_string};
 use bundle::config::mount_options::Options;
 use oci_spec::runtime;
@@ -45,6 +45,12 @@ pub(super) fn remount(
     let target = target(mount.destination(), &pointer)?;
     let remount = Remount {
         off_proc: may_lead_to_proc(&target, context),
+        inherited: match context.user_namespace {
+            UserNamespace::New(_) | UserNamespace::Joined(_) if is_of_host(&target, context) => {
+                Inherited::Locked
+            }
+            _ => Inherited::Dropped,
+        },
         target,
         // A superblock that the host shares must not become read-only there.
         to: match options.bind || SHARED.contains(&kind) || kind.starts_with("cgroup") {
@@ -75,7 +81,6 @@ pub(super) fn is_better(kind: &str, options: &Options, target: &Target) -> bool 
     let small = (matches!(kind, "proc" | "sysfs" | "devpts" | "mqueue")
         || kind == "tmpfs" && has_mode && !options.copy_up)
         && options.attributes.set & attr::RDONLY == 0
-        && options.recursive_attributes.is_empty()
         && !options.data.iter().any(|option| option.contains([',', '"', '\\']))
         && options.data.iter().map(|option| option.len() + 1).sum::<usize>() < PAGE / 2;
     options.version || small && !is_used

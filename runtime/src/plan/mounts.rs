@@ -108,6 +108,7 @@ pub fn plan(
                 steps.push(binds::plan(mount, options, context, sources, pointer)?);
             }
             "cgroup" | "cgroup2" => {
+                let options = options.of_new_file_system();
                 cgroup_mounts::plan(mount, &options, context, sources, &pointer, &mut steps)?;
             }
             kind => {
@@ -177,10 +178,11 @@ pub(super) const SHARED: &[&str] = &[
 fn file_system(
     mount: &runtime::Mount,
     kind: &str,
-    mut options: Options,
+    options: Options,
     context: &Context<'_>,
     pointer: &str,
 ) -> Result<Mount, Error> {
+    let mut options = options.of_new_file_system();
     options.data = options.data.iter().flat_map(|option| apart(option)).collect();
     // Only procfs itself belongs on /proc, and a tmpfs below it would redirect what the runtime writes (class D).
     let target = target(mount.destination(), pointer)?;
@@ -213,7 +215,7 @@ fn file_system(
     let takes_label = kind == "devpts" || !SHARED.contains(&kind);
     let label = context.label.filter(|_| takes_label);
     parameters.extend(label.map(Label::parameter));
-    let mut attributes = options.attributes.set | options.recursive_attributes.set;
+    let mut attributes = options.attributes.set;
     if read_only_last {
         attributes &= !attr::RDONLY;
     }
@@ -223,9 +225,6 @@ fn file_system(
                 value.iter().fold(key.count_bytes(), |n, value| n.max(value.count_bytes()));
             longest > LONGEST_PARAMETER
         });
-    if by_legacy {
-        options.attributes.set |= options.recursive_attributes.set;
-    }
     let given = |name: &str| options.data.iter().any(|option| option.starts_with(name));
     let ordinary = matches!(kind, "proc" | "sysfs") || is_dev;
     Ok(Mount {
@@ -302,6 +301,22 @@ pub(super) fn may_lead_to_proc(target: &Target, context: &Context<'_>) -> bool {
         }
     }
     !top_is_new
+}
+
+/// Whether what is mounted at a place has its flags from the host: it is of the root, or of a bind mount, by the last of the earlier
+/// entries there or above it.
+pub(super) fn is_of_host(target: &Target, context: &Context<'_>) -> bool {
+    let path = target.path().to_bytes();
+    for mount in context.earlier.iter().rev() {
+        let mount = in_root(mount, context.rootfs);
+        let options = options::parse(mount.options().as_deref().unwrap_or_default());
+        let Ok(above) = Target::new(mount.destination().as_os_str().as_bytes()) else { continue };
+        let rest = path.strip_prefix(above.path().to_bytes());
+        if !options.remount && rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/') {
+            return options.bind || mount.typ().as_deref() == Some("bind");
+        }
+    }
+    true
 }
 
 /// Whether nothing of the image or of a volume is in a mount: nor does a change of one that is there bring anything.

@@ -383,6 +383,8 @@ pub struct Remount {
     pub target: Target,
     /// What to.
     pub to: RemountTo,
+    /// What becomes of attributes that are not named.
+    pub inherited: Inherited,
     /// Attributes of the mount and everything below it.
     pub recursive: Attributes,
     /// Propagation to set afterwards, in this order.
@@ -428,9 +430,8 @@ pub struct Bind {
 pub enum Inherited {
     /// Dropped where the kernel lets us: `MS_REMOUNT|MS_BIND` replaces the whole set, and so does every runtime.
     Dropped,
-    /// Kept, and a contradiction is refused: what holds for every mount that a user namespace inherits
-    /// (mount_namespaces(7), "Restrictions on mount namespaces"). A tree that was detached by a privileged parent is not
-    /// locked by the kernel.
+    /// Kept, and a contradiction is refused: what holds for every mount that a user namespace inherits (mount_namespaces(7),
+    /// "Restrictions on mount namespaces"). A tree that was detached by a privileged parent is not locked by the kernel.
     Locked,
 }
 

@@ -1,9 +1,12 @@
 //! Cgroups of a caller to whom none, or a subtree of v2, was delegated.
 
 use nconform::fixture::{Capture, User, cgroups, unique_name};
+use rustix::fs::XattrFlags;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn without_a_path_and_limits_the_container_goes_without_or_gets_its_own() {
@@ -158,4 +161,85 @@ fn flags_of_the_hosts_hierarchies_stay() {
     );
     let text = user.runtime().run(&bundle).ok().text();
     assert!(text.starts_with("ro,nosuid") && text.contains("noexec"), "{text}");
+}
+
+/// A part of v2 that root has given to the user whom it has made. We are in it; on a host of v1 and v2 both, v2 is all there is.
+struct Delegated {
+    top: PathBuf,
+    is_bound: bool,
+}
+
+impl Delegated {
+    fn enter(user: &User) -> Delegated {
+        let is_bound = !cgroups::unified();
+        if is_bound {
+            mount_bind("/sys/fs/cgroup/unified", "/sys/fs/cgroup").expect("mount v2 alone");
+        }
+        let top = Path::new("/sys/fs/cgroup").join(unique_name());
+        let delegated = Delegated { top, is_bound };
+        let top = &delegated.top;
+        let ours = top.join("us");
+        fs::create_dir_all(&ours).expect("make cgroups");
+        for path in [top, &ours, &top.join("cgroup.procs"), &ours.join("cgroup.procs")] {
+            chown(path, Some(user.uid()), Some(user.gid())).expect("give it away");
+        }
+        fs::write(ours.join("cgroup.procs"), "0").expect("go there");
+        delegated
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        let _ = fs::write("/sys/fs/cgroup/cgroup.procs", "0");
+        cgroups::destroy(self.top.file_name().and_then(|name| name.to_str()).unwrap_or("none"));
+        if self.is_bound {
+            let _ = unmount("/sys/fs/cgroup", UnmountFlags::DETACH);
+        }
+    }
+}
+
+/// The mark of a user's container is an attribute that the container can write itself, where it owns its cgroup.
+#[test]
+fn a_forged_mark_saves_no_process_of_a_users_container() {
+    let user = User::enter();
+    if !user.is_made() {
+        return;
+    }
+    let delegated = Delegated::enter(&user);
+    let runtime = user.runtime();
+    for (end, own_pids) in [("kill", false), ("delete", false), ("kill", true), ("delete", true)] {
+        let bundle = user.bundle().shell("sleep 600 & exec sleep 601");
+        let bundle = match own_pids {
+            true => bundle,
+            // A new procfs takes a pid namespace there.
+            false => bundle.without_namespace("pid").set(
+                "/mounts/0",
+                json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind"]}),
+            ),
+        };
+        let container = runtime.start(&bundle);
+        let (id, cgroup) = (container.id(), delegated.top.join(container.id()));
+        let mut mark = [0; 512];
+        let length = rustix::fs::getxattr(&cgroup, "user.nrun", &mut mark[..]).expect("a mark");
+        assert!(mark[..length].starts_with(format!("{id} ").as_bytes()));
+        let listed = fs::read_to_string(cgroup.join("cgroup.procs")).expect("its processes");
+        let init = container.pid().as_raw_nonzero().to_string();
+        let other = listed.lines().find(|pid| **pid != init).expect("a second process").to_owned();
+        let below = cgroup.join("below");
+        fs::create_dir(&below).expect("a cgroup");
+        fs::write(below.join("cgroup.procs"), &other).expect("move the process");
+        for directory in [&cgroup, &below] {
+            let text = b"other 2000-01-01T00:00:00.000000000Z";
+            rustix::fs::setxattr(directory, "user.nrun", text, XattrFlags::empty()).expect("forge");
+        }
+        let processes = runtime.call(["ps", "--format", "json", id]).run().ok().json();
+        assert_eq!(processes.as_array().map(Vec::len), Some(2), "{end} {own_pids}: {processes}");
+        if end == "kill" {
+            let _ = runtime.call(["kill", "--all", id, "KILL"]).run().ok();
+            container.wait();
+        }
+        let _ = runtime.call(["delete", "--force", id]).run().ok();
+        assert!(!cgroup.exists(), "{end} {own_pids}: the cgroup goes with it");
+        assert!(!Path::new(&format!("/proc/{other}/root/bin")).exists(), "{end} {own_pids}");
+    }
 }
