@@ -52,26 +52,27 @@ pub fn exec(
     host: &Host,
     options: &Options<'_>,
 ) -> Result<Plan, crate::error::Error> {
-    let mut steps = enter(process, host, options)?;
+    let own = |error: Error| error.of_process(options.document);
+    let mut steps = enter(process, host, options).map_err(own)?;
     let filter = options.seccomp.map(|profile| seccomp::compile_for(profile, host)).transpose()?;
     // The parent keeps the privileges over the host that the container's user namespace takes away.
     let (by_parent, by_child) = match host.privileged() && options.namespaces.contains(Kinds::USER)
     {
-        true => (attributes::scheduling(process, options.at)?, Vec::new()),
-        false => (Vec::new(), attributes::scheduling(process, options.at)?),
+        true => (attributes::scheduling(process, options.at).map_err(own)?, Vec::new()),
+        false => (Vec::new(), attributes::scheduling(process, options.at).map_err(own)?),
     };
     steps.extend(by_child);
     steps.extend(attributes::execution(options.linux, host)?);
     let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER))
         .with(Some(options.annotations));
-    let mut privileges = process::privileges(process, &rights, options.at)?;
+    let mut privileges = process::privileges(process, &rights, options.at).map_err(own)?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
         process::keep_sys_admin(&mut privileges);
     }
     let first = options.preserve_fds.saturating_add(3);
     steps.push(Step { op: Op::CloseSetUp { first }, pointer: String::new() });
     steps.extend(privileges);
-    steps.push(process::find_executable(process, options.at)?);
+    steps.push(process::find_executable(process, options.at).map_err(own)?);
     steps.extend(process::last_rlimit(process, 0, options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");

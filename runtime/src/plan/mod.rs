@@ -47,10 +47,12 @@ use std::ffi::CString;
 use std::path::PathBuf;
 use sys::namespace::Kinds;
 
-/// Why there is no plan: a place in config.json and what is wrong with it.
+/// Why there is no plan: a place in config.json, or in what `exec` was given, and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
-#[error("config.json {pointer}: {message}")]
+#[error("{}: {message}", place(document, pointer))]
 pub struct Error {
+    /// The file that the pointer is into; empty where it is the command line that asks.
+    pub document: &'static str,
     /// JSON pointer.
     pub pointer: String,
     /// What is wrong.
@@ -64,7 +66,20 @@ impl Error {
     }
 
     fn new(pointer: impl Into<String>, message: impl Into<String>) -> Error {
-        Error { pointer: pointer.into(), message: message.into() }
+        Error { document: "config.json", pointer: pointer.into(), message: message.into() }
+    }
+
+    /// The same of a process that is not config.json's. What the container has for all of its processes is from there all the same.
+    fn of_process(self, document: &'static str) -> Error {
+        let document = if self.pointer.starts_with("/linux/") { self.document } else { document };
+        Error { document, ..self }
+    }
+}
+
+fn place(document: &str, pointer: &str) -> String {
+    match document {
+        "" => "the process to be executed".to_owned(),
+        document => format!("{document} {pointer}"),
     }
 }
 
