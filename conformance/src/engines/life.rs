@@ -157,6 +157,19 @@ fn controlling() -> Vec<Operation> {
             t.call(["exec", t.name(), "cat", "/sys/fs/cgroup/cpu/cpu.shares"])?.prints("512")
         })
         .only(Kind::Docker),
+        operation("update changes the limit on processes", |t| {
+            t.sleeper(&["--pids-limit", "50"])?;
+            let files = "cat /sys/fs/cgroup/*/pids.max /sys/fs/cgroup/pids.max";
+            for (option, expected) in [("40", "40"), ("-1", "max"), ("30", "30")] {
+                t.call(["update", "--pids-limit", option, t.name()])?.ok()?;
+                let seen = t.call(["exec", t.name(), "sh", "-c", files])?.text();
+                if seen != expected {
+                    return Err(format!("{option}: the limit is {seen:?}"));
+                }
+            }
+            Ok(())
+        })
+        .only(Kind::Docker),
     ]
 }
 
@@ -186,6 +199,10 @@ fn watching() -> Vec<Operation> {
         operation("logs -f follows to the end", |t| {
             t.start(&[], &["sh", "-c", "echo one; usleep 300000; echo two"])?;
             t.call(["logs", "-f", t.name()])?.prints("one\ntwo")
+        }),
+        operation("attach follows to the end", |t| {
+            t.start(&[], &["sh", "-c", "usleep 700000; echo late"])?;
+            t.call(["attach", "--no-stdin", t.name()])?.prints("late")
         }),
         operation("events of a limit on memory: OOM", |t| {
             // containerd begins to listen only when the container runs, and drops what it has not read when the cgroup goes: the
@@ -273,6 +290,12 @@ fn ending() -> Vec<Operation> {
             t.call(["rm", "-f", t.name()])?.ok()?;
             let alive = std::path::PathBuf::from(format!("/proc/{pid}/exe"));
             until(|| if alive.exists() { Err(format!("process {pid} lives")) } else { Ok(()) })
+        }),
+        operation("rm -f ends a paused container", |t| {
+            t.sleeper(&[])?;
+            t.call(["pause", t.name()])?.ok()?;
+            t.call(["rm", "-f", t.name()])?.ok()?;
+            t.call(["inspect", t.name()])?.fails_with(&["no such"])
         }),
         operation("--restart on-failure starts it again", |t| {
             t.start(&["--restart", "on-failure:2"], &["sh", "-c", "echo again; exit 1"])?;
