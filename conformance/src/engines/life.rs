@@ -5,7 +5,7 @@ use crate::managers::Kind;
 use super::trial::{Operation, Trial, operation, until};
 
 pub(super) fn operations() -> Vec<Operation> {
-    [running(), executing(), controlling(), watching(), ending()].concat()
+    [running(), executing(), controlling(), updating(), watching(), ending()].concat()
 }
 
 fn running() -> Vec<Operation> {
@@ -145,6 +145,17 @@ fn controlling() -> Vec<Operation> {
             t.call(["unpause", t.name()])?.ok()?;
             ended
         }),
+        operation("rm -f ends a paused container", |t| {
+            t.sleeper(&[])?;
+            t.call(["pause", t.name()])?.ok()?;
+            t.call(["rm", "-f", t.name()])?.ok()?;
+            t.call(["inspect", t.name()])?.fails_with(&["no such"])
+        }),
+    ]
+}
+
+fn updating() -> Vec<Operation> {
+    vec![
         operation("update changes the limit on memory", |t| {
             t.sleeper(&["--memory", "64m"])?;
             t.call(["update", "--memory", "32m", "--memory-swap", "32m", t.name()])?.ok()?;
@@ -290,12 +301,6 @@ fn ending() -> Vec<Operation> {
             t.call(["rm", "-f", t.name()])?.ok()?;
             let alive = std::path::PathBuf::from(format!("/proc/{pid}/exe"));
             until(|| if alive.exists() { Err(format!("process {pid} lives")) } else { Ok(()) })
-        }),
-        operation("rm -f ends a paused container", |t| {
-            t.sleeper(&[])?;
-            t.call(["pause", t.name()])?.ok()?;
-            t.call(["rm", "-f", t.name()])?.ok()?;
-            t.call(["inspect", t.name()])?.fails_with(&["no such"])
         }),
         operation("--restart on-failure starts it again", |t| {
             t.start(&["--restart", "on-failure:2"], &["sh", "-c", "echo again; exit 1"])?;
