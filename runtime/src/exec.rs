@@ -352,7 +352,9 @@ fn variable(entry: &str) -> Result<String> {
 }
 
 fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
-    if let Some(cwd) = parsed.value("cwd") {
+    // An empty value is that of a script's empty variable, and as good as none: so it is with runc.
+    let given = |flag: &str| parsed.value(flag).filter(|value| !value.is_empty());
+    if let Some(cwd) = given("cwd") {
         if !cwd.starts_with('/') {
             return Err(Error::Usage(format!(
                 "invalid value `{cwd}` for flag --cwd: it must be an absolute path in the container"
@@ -365,16 +367,16 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
         env.push(variable(entry)?);
     }
     process.set_env(Some(env));
-    if let Some(profile) = parsed.value("apparmor").filter(|profile| !profile.is_empty()) {
+    if let Some(profile) = given("apparmor") {
         process.set_apparmor_profile(Some(profile.to_owned()));
     }
-    if let Some(label) = parsed.value("process-label").filter(|label| !label.is_empty()) {
+    if let Some(label) = given("process-label") {
         process.set_selinux_label(Some(label.to_owned()));
     }
     if parsed.is_set("no-new-privs") {
         process.set_no_new_privileges(Some(true));
     }
-    if let Some(user) = parsed.value("user") {
+    if let Some(user) = given("user") {
         let (uid, gid) = user_and_group(user)?;
         process.user_mut().set_uid(uid);
         if let Some(gid) = gid {

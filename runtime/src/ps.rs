@@ -47,12 +47,10 @@ fn ps(args: Vec<String>) -> Result<String> {
     if output.status.success() {
         return Ok(text(&output.stdout));
     }
-    let (shown, complaint) = (text(&output.stdout), text(&output.stderr));
-    Err(Error::State(format!(
-        "the host's `ps` failed: {}: {}",
-        output.status,
-        format!("{shown}{complaint}").trim()
-    )))
+    // runc's words, among them those for a status.
+    let said = text(&[output.stdout, output.stderr].concat());
+    let status = output.status.to_string().replace("exit status: ", "exit status ");
+    Err(Error::State(format!("the host's `ps` failed: {status}: {}", said.trim())))
 }
 
 /// The heading, and the lines whose column `PID` names one of the processes.

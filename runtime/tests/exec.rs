@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use nconform::fixture::{BundleDir, Container, Runtime, Sandbox, cgroups};
+use nconform::fixture::{BundleDir, Container, Runtime, Sandbox, cgroups, selinux};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 use serde_json::{Value, json};
 
@@ -98,6 +98,8 @@ fn options_change_user_groups_directory_environment_and_capabilities() {
     let options = ["-u", "1000:1001", "-g", "7", "--cwd", "/tmp", "-e", "ADDED=two words"];
     let shown = run(&options, "id -u; id -g; id -G; pwd; echo $KEPT $ADDED $HOME");
     assert_eq!(shown, "1000\n1001\n1001 7\n/tmp\n1 two words /home\n");
+    let empty = ["--user", "", "--cwd", "", "--apparmor", "", "--process-label", ""];
+    assert_eq!(run(&empty, "id -u; pwd"), "0\n/home\n", "what a script's empty variable gives");
     let status = "grep -E '^(CapEff|NoNewPrivs)' /proc/self/status | cut -f2";
     assert_eq!(run(&[], status), "0000000020000420\n1\n");
     assert_eq!(run(&["--cap", "CAP_SYS_CHROOT"], status), "0000000020040420\n1\n");
@@ -360,4 +362,24 @@ fn no_pid_file_is_left_of_a_process_that_was_never_executed() {
         call.run().exits(1).says("no such file or directory");
         assert!(!file.exists(), "whoever has that process id by then is somebody else");
     }
+}
+
+#[test]
+fn a_fault_of_the_process_is_not_looked_for_in_config_json() {
+    if selinux::is_enabled() {
+        return; // It is the kernel then that refuses a label: runtime/tests/labels.rs.
+    }
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let container = runtime.start(&sleeper());
+    let options = ["--process-label", "no_such_label"];
+    let typed = runtime.call(["exec"]).args(options).args([container.id(), "true"]).run();
+    let said = typed.stderr();
+    assert!(said.starts_with("nrun: --process-label: "), "{said}");
+    let process = json!({"args": ["true"], "cwd": "/", "selinuxLabel": "no_such_label"});
+    let file = runtime.root().join("process.json");
+    fs::write(&file, process.to_string()).expect("write process.json");
+    let read = runtime.call(["exec", "--process"]).args([&file]).args([container.id()]).run();
+    let said = read.stderr();
+    assert!(said.starts_with("nrun: process.json /selinuxLabel: "), "{said}");
 }

@@ -5,7 +5,7 @@ use crate::managers::Kind;
 use super::trial::{Operation, Trial, operation, until};
 
 pub(super) fn operations() -> Vec<Operation> {
-    [running(), executing(), controlling(), watching(), ending()].concat()
+    [running(), executing(), controlling(), updating(), watching(), ending()].concat()
 }
 
 fn running() -> Vec<Operation> {
@@ -145,6 +145,17 @@ fn controlling() -> Vec<Operation> {
             t.call(["unpause", t.name()])?.ok()?;
             ended
         }),
+        operation("rm -f ends a paused container", |t| {
+            t.sleeper(&[])?;
+            t.call(["pause", t.name()])?.ok()?;
+            t.call(["rm", "-f", t.name()])?.ok()?;
+            t.call(["inspect", t.name()])?.fails_with(&["no such"])
+        }),
+    ]
+}
+
+fn updating() -> Vec<Operation> {
+    vec![
         operation("update changes the limit on memory", |t| {
             t.sleeper(&["--memory", "64m"])?;
             t.call(["update", "--memory", "32m", "--memory-swap", "32m", t.name()])?.ok()?;
@@ -155,6 +166,19 @@ fn controlling() -> Vec<Operation> {
             t.sleeper(&[])?;
             t.call(["update", "--cpu-shares", "512", t.name()])?.ok()?;
             t.call(["exec", t.name(), "cat", "/sys/fs/cgroup/cpu/cpu.shares"])?.prints("512")
+        })
+        .only(Kind::Docker),
+        operation("update changes the limit on processes", |t| {
+            t.sleeper(&["--pids-limit", "50"])?;
+            let files = "cat /sys/fs/cgroup/*/pids.max /sys/fs/cgroup/pids.max";
+            for (option, expected) in [("40", "40"), ("-1", "max"), ("30", "30")] {
+                t.call(["update", "--pids-limit", option, t.name()])?.ok()?;
+                let seen = t.call(["exec", t.name(), "sh", "-c", files])?.text();
+                if seen != expected {
+                    return Err(format!("{option}: the limit is {seen:?}"));
+                }
+            }
+            Ok(())
         })
         .only(Kind::Docker),
     ]
@@ -186,6 +210,10 @@ fn watching() -> Vec<Operation> {
         operation("logs -f follows to the end", |t| {
             t.start(&[], &["sh", "-c", "echo one; usleep 300000; echo two"])?;
             t.call(["logs", "-f", t.name()])?.prints("one\ntwo")
+        }),
+        operation("attach follows to the end", |t| {
+            t.start(&[], &["sh", "-c", "usleep 700000; echo late"])?;
+            t.call(["attach", "--no-stdin", t.name()])?.prints("late")
         }),
         operation("events of a limit on memory: OOM", |t| {
             // containerd begins to listen only when the container runs, and drops what it has not read when the cgroup goes: the

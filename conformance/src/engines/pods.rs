@@ -108,6 +108,14 @@ fn sharing() -> Vec<Operation> {
                 _ => Err(format!("a container sees {seen:?}")),
             }
         }),
+        operation("a pod with mapped ids", |t| {
+            let pod = Pod::create(t, &["--uidmap", "0:100000:1000", "--gidmap", "0:100000:1000"])?;
+            let map = pod.run(&["cat", "/proc/self/uid_map"])?.ok()?.text();
+            match map.split_whitespace().collect::<Vec<_>>()[..] {
+                ["0", "100000", "1000"] => Ok(()),
+                _ => Err(format!("the map is {map:?}")),
+            }
+        }),
         operation("a pod's kernel parameter", |t| {
             let pod = Pod::create(t, &["--share", "net", "--sysctl", "net.ipv4.ip_forward=1"])?;
             pod.run(&["cat", "/proc/sys/net/ipv4/ip_forward"])?.prints("1")

@@ -145,6 +145,12 @@ fn files() -> Vec<Operation> {
             t.run(&["--device", device], &["sh", "-c", "head -c 3 /dev/nought | wc -c"])?
                 .prints("3")
         }),
+        operation("--device-cgroup-rule allows what it names", |t| {
+            // /dev/fuse, and /dev/kmsg, which the rule does not name.
+            let script = "mknod /a c 10 229; mknod /b c 1 11; true <>/a && echo opened; true <>/b || echo refused";
+            t.run(&["--device-cgroup-rule", "c 10:229 rw"], &["sh", "-c", script])?
+                .prints("opened\nrefused")
+        }),
         operation("-w and -e", |t| {
             let options = ["-w", "/var", "-e", "GREETING=hello world"];
             t.run(&options, &["sh", "-c", "pwd; echo $GREETING"])?.prints("/var\nhello world")
@@ -195,6 +201,10 @@ fn isolation() -> Vec<Operation> {
         }),
         operation("masked paths show nothing", |t| {
             t.run(&[], &["sh", "-c", "cat /proc/timer_list /proc/kcore | wc -c"])?.prints("0")
+        }),
+        operation("--security-opt systempaths=unconfined", |t| {
+            let options = ["--security-opt", "systempaths=unconfined"];
+            t.run(&options, &["sh", "-c", "mount | grep -c ' /proc/'; true"])?.prints("0")
         }),
         operation("--init reaps", |t| {
             t.run(&["--init"], &["sh", "-c", "echo $$; exit 6"])?.exits(6).map(drop)

@@ -149,6 +149,10 @@ impl Error {
                         .into(),
                 )
             }
+            // A weight for a device, on v1 as on v2: other values are never refused like this.
+            Error::System { what, errno: Errno::OPNOTSUPP, .. } if what.contains("weight") => {
+                Some("the device's I/O scheduler has no weights: choose another in `/sys/block/DEVICE/queue/scheduler`, such as bfq".into())
+            }
             Error::System { errno: Errno::OPNOTSUPP, .. } => Some(
                 "a v2 cgroup above it is threaded, or has processes of its own: choose another cgroupsPath".into(),
             ),

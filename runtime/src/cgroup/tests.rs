@@ -495,6 +495,16 @@ fn on_v1_a_unit_has_a_directory_in_every_hierarchy() {
 }
 
 #[test]
+fn a_scheduler_without_weights_is_what_a_refused_weight_of_a_device_hints_at() {
+    let refused = |what: &str| {
+        let (pointer, errno) = (String::new(), rustix::io::Errno::OPNOTSUPP);
+        Error::System { what: what.into(), pointer, errno }.hint().unwrap()
+    };
+    assert!(refused("set `blkio.bfq.weight_device` to `8:0 100`").contains("queue/scheduler"));
+    assert!(refused("add process 7 to cgroup `/x`").contains("threaded"));
+}
+
+#[test]
 fn systemd_is_refused_where_it_does_not_run() {
     let error = by_systemd("{}", &v2(), None).unwrap_err();
     let text =

@@ -95,9 +95,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As text, with what is no UTF-8 replaced.
+    /// As text, with what is no UTF-8 replaced, up to a NUL: criu's own strings end there, and its messages come with what follows.
     pub fn text(self) -> String {
-        String::from_utf8_lossy(self.bytes()).into_owned()
+        let text = self.bytes().split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
     }
 }
 
@@ -166,6 +167,12 @@ mod tests {
         assert_eq!(fields[1], (200, Value::Number(u64::MAX)));
         assert_eq!(fields[2], (3, Value::Bytes(b"\0\xff")));
         assert_eq!(fields[3], (4, Value::Number(0)));
+    }
+
+    #[test]
+    fn text_ends_where_criu_s_does() {
+        assert_eq!(Value::Bytes(b"vdso: U\0\0\0").text(), "vdso: U");
+        assert_eq!(Value::Bytes(b"").text(), "");
     }
 
     #[test]

@@ -210,8 +210,9 @@ pub fn warnings(process: &Process, rights: &Rights, document: &str, at: &str) ->
         ] {
             if missing != 0 {
                 let names = names(missing);
-                warnings
-                    .push(format!("{document} {at}/capabilities/{set}: leaves out {names}, {why}"));
+                let told = format!("{document} {at}/capabilities/{set}: leaves out {names}, {why}");
+                // `exec` has no document where it is given a command line.
+                warnings.push(told.trim_start().to_owned());
             }
         }
     }
@@ -400,6 +401,8 @@ mod tests {
             "config.json /process/capabilities/ambient: leaves out CAP_CHOWN, which must be in `permitted`, and for `ambient` in `inheritable` too",
         ];
         assert_eq!(told, wanted);
+        let told = warnings(&process(json), &Rights::of(&host, false), "", "/process");
+        assert!(told[1].starts_with("/process/capabilities/ambient: leaves"), "{told:?}");
         let all = rights();
         assert!(
             warnings(

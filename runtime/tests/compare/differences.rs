@@ -53,6 +53,34 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         "restore without images",
         "the option is named as it was typed, with both dashes; Podman looks for the words before it",
     ),
+    row(
+        "list of a root that is missing",
+        "a root that was asked for and is not there is a mistake; runc makes it, where later releases complain as well",
+    ),
+    row("a log in an empty format", "refused like any other that is not known"),
+    row(
+        "kill with a name that runc does not know",
+        "the names of signal(7) are known, real-time signals and second names (`IOT`, `POLL`) among them",
+    ),
+    row("exec after dashes", "`--` before the command ends the options and is not a program"),
+    row("exec as a user by name", "the option is named, and what it takes"),
+    row(
+        "exec with a group by name",
+        "an error of `exec`, so the status is 255; runc's parser of options has 1 for it",
+    ),
+    row("exec with a variable without a value", "the option is named, and what it takes"),
+    row("exec in a relative directory", "the option is named, and what it takes"),
+    row("exec of a process that is missing", "what was to be done with the file is told"),
+    row(
+        "exec with a console socket that is missing",
+        "what was to be done with the socket is told",
+    ),
+    row("ps with an option that it lacks", "the program is named that refused it"),
+    row("update from a file that is missing", "what was to be done with the file is told"),
+    row(
+        "no PATH",
+        "without PATH programs are looked for in `/usr/local/sbin` to `/bin`; runc finds none at all",
+    ),
     row("an id with a slash", "the message has the id and the character that cannot be in it"),
     row("an empty id", "one form of message for every id that is none"),
     row(
