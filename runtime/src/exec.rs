@@ -352,7 +352,7 @@ fn variable(entry: &str) -> Result<String> {
 }
 
 fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
-    // An empty value is that of a script's empty variable, and as good as none: so it is with runc.
+    // An empty value is as good as none: so it is with runc.
     let given = |flag: &str| parsed.value(flag).filter(|value| !value.is_empty());
     if let Some(cwd) = given("cwd") {
         if !cwd.starts_with('/') {
@@ -376,7 +376,8 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     if parsed.is_set("no-new-privs") {
         process.set_no_new_privileges(Some(true));
     }
-    if let Some(user) = given("user") {
+    // An empty user is refused: what a script has forgotten must not become root.
+    if let Some(user) = parsed.value("user") {
         let (uid, gid) = user_and_group(user)?;
         process.user_mut().set_uid(uid);
         if let Some(gid) = gid {

@@ -98,7 +98,7 @@ fn options_change_user_groups_directory_environment_and_capabilities() {
     let options = ["-u", "1000:1001", "-g", "7", "--cwd", "/tmp", "-e", "ADDED=two words"];
     let shown = run(&options, "id -u; id -g; id -G; pwd; echo $KEPT $ADDED $HOME");
     assert_eq!(shown, "1000\n1001\n1001 7\n/tmp\n1 two words /home\n");
-    let empty = ["--user", "", "--cwd", "", "--apparmor", "", "--process-label", ""];
+    let empty = ["--cwd", "", "--apparmor", "", "--process-label", ""];
     assert_eq!(run(&empty, "id -u; pwd"), "0\n/home\n", "what a script's empty variable gives");
     let status = "grep -E '^(CapEff|NoNewPrivs)' /proc/self/status | cut -f2";
     assert_eq!(run(&[], status), "0000000020000420\n1\n");

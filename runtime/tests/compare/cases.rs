@@ -88,8 +88,9 @@ pub(crate) const CASES: &[Case] = &[
     call(
         "exec with options that are empty",
         Running,
-        &["exec", "-u", "", "--cwd", "", "ID", "true"],
+        &["exec", "--cwd", "", "--apparmor", "", "ID", "true"],
     ),
+    call("exec as an empty user", Running, &["exec", "-u", "", "ID", "true"]),
     call("exec in a relative directory", Running, &["exec", "--cwd", "tmp", "ID", "true"]),
     call("exec of a process that is missing", Running, &["exec", "-p", "/nosuch", "ID"]),
     call(

@@ -64,6 +64,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     ),
     row("exec after dashes", "`--` before the command ends the options and is not a program"),
     row("exec as a user by name", "the option is named, and what it takes"),
+    row("exec as an empty user", "refused: what a script has left empty would be root"),
     row(
         "exec with a group by name",
         "an error of `exec`, so the status is 255; runc's parser of options has 1 for it",

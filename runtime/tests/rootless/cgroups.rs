@@ -208,7 +208,7 @@ fn a_forged_mark_saves_no_process_of_a_users_container() {
     let delegated = Delegated::enter(&user);
     let runtime = user.runtime();
     for (end, own_pids) in [("kill", false), ("delete", false), ("kill", true), ("delete", true)] {
-        let bundle = user.bundle().shell("sleep 600 & exec sleep 601");
+        let bundle = user.bundle().shell("sleep 600 & echo made; exec sleep 601");
         let bundle = match own_pids {
             true => bundle,
             // A new procfs takes a pid namespace there.
@@ -222,8 +222,9 @@ fn a_forged_mark_saves_no_process_of_a_users_container() {
         let mut mark = [0; 512];
         let length = rustix::fs::getxattr(&cgroup, "user.nrun", &mut mark[..]).expect("a mark");
         assert!(mark[..length].starts_with(format!("{id} ").as_bytes()));
-        let listed = fs::read_to_string(cgroup.join("cgroup.procs")).expect("its processes");
         let init = container.pid().as_raw_nonzero().to_string();
+        container.output().wait_for("made");
+        let listed = fs::read_to_string(cgroup.join("cgroup.procs")).expect("its processes");
         let other = listed.lines().find(|pid| **pid != init).expect("a second process").to_owned();
         let below = cgroup.join("below");
         fs::create_dir(&below).expect("a cgroup");
