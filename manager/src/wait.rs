@@ -63,8 +63,13 @@ fn end(settings: &Settings, dir: &Dir, next: bool) -> Result<u8> {
     let Some(mut watched) = end::watch(settings, dir)? else {
         return Ok(dir.state()?.exit_code.unwrap_or(0));
     };
+    // A life of milliseconds may have ended since the last look: whoever waits now would wait for all lives to come.
+    let state = dir.state()?;
+    if state.status == Status::Restarting {
+        return Ok(state.exit_code.unwrap_or(0));
+    }
     if dir.is_held()
-        && dir.state()?.status.has_process()
+        && state.status.has_process()
         && let Ok(link) = attach::open(settings, &record.id)
         && let Some(code) = told(&link.socket)
     {
