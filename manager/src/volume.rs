@@ -36,7 +36,7 @@ pub const BUILD_CACHE: &str = "dev.nman.build.cache";
 ///
 /// The container's record names them already: nobody removes them from here on.
 pub fn provide(settings: &Settings, record: &Record, dir: &Dir, rootfs: &Rootfs) -> Result<()> {
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     for point in record.mounts.iter().filter(|point| point.kind == MountKind::Volume) {
         let name = VolumeName::parse(&point.name).map_err(Error::refusal)?;
         let mut labels = point.detail.labels.clone();
@@ -79,7 +79,7 @@ pub fn remove_anonymous(settings: &Settings, record: &Record) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     for name in names {
         let Ok(name) = VolumeName::parse(name) else { continue };
         let _lock = volumes.lock()?;
@@ -111,12 +111,12 @@ pub fn create(settings: &Settings, args: &VolumeCreateArgs) -> Result<String> {
             VolumeName::random()
         }
     };
-    Ok(Volumes::open(settings)?.ensure(&name, labels, options)?.name.to_string())
+    Ok(Volumes::of(settings).ensure(&name, labels, options)?.name.to_string())
 }
 
 /// `nman volume rm`: the names of those that are gone, and what went wrong.
 pub fn rm(settings: &Settings, args: &VolumeRmArgs) -> Result<(Vec<String>, Vec<Error>)> {
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     for name in &args.names {
         match remove(settings, &volumes, name, args.force) {
@@ -156,7 +156,7 @@ fn remove(settings: &Settings, volumes: &Volumes, name: &str, force: bool) -> Re
 
 /// What `inspect` shows of a volume.
 pub fn object(settings: &Settings, name: &str) -> Result<serde_json::Value> {
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     Ok(volumes.object(&volumes.find(name)?))
 }
 
@@ -177,7 +177,7 @@ pub fn inspect(
 
 /// `nman volume prune`: what was removed, and how many bytes that has freed.
 pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>, u64)> {
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     let filters = preferences::prune_filters(&args.filter);
     let filters = Filters::parse(&filters, &["all", "label", "label!"])?;
     // Docker has had this filter before it had the option.
@@ -203,7 +203,7 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
 
 /// Removes the caches of builds. The caller holds off builds.
 pub(crate) fn prune_caches(settings: &Settings) -> Result<(Vec<String>, u64)> {
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     let mut chosen = volumes.list()?;
     chosen.retain(Volume::is_build_cache);
     remove_unused(settings, &volumes, &chosen)

@@ -89,7 +89,7 @@ impl Layout<'_> {
         let point = match (&mount.what, files) {
             (What::Cache { id, writable, .. }, _) => {
                 let name = &shelf.caches.names[&at];
-                let data = Volumes::open(self.settings)?.data(name);
+                let data = Volumes::of(self.settings).data(name);
                 Some(Self::cache(name, &data, id, *writable, target))
             }
             (What::Bind { writable, .. }, Some(Files::Listed { context, path, found })) => {
@@ -165,7 +165,7 @@ impl Layout<'_> {
         locked: BTreeMap<VolumeName, &str>,
         private: Vec<(usize, &str, String)>,
     ) -> Result<()> {
-        let volumes = Volumes::open(self.settings)?;
+        let volumes = Volumes::of(self.settings);
         for (name, id) in locked {
             volumes.ensure(&name, labels(id), BTreeMap::new())?;
             let lock = volumes.lock_data(&name)?;
@@ -199,7 +199,7 @@ impl Layout<'_> {
     ) -> Result<()> {
         let What::Cache { id, look, .. } = &mount.what else { return Ok(()) };
         let name = &caches.names[&at];
-        let volumes = Volumes::open(self.settings)?;
+        let volumes = Volumes::of(self.settings);
         volumes.ensure(name, labels(id), BTreeMap::new())?;
         let data = volumes.data(name);
         if !is_empty(&data) {

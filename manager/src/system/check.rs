@@ -318,7 +318,7 @@ fn check_records(settings: &Settings, repair: bool, report: &mut Report) -> Resu
 
 /// Volumes whose records do not read back.
 fn check_volumes(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     for (name, error) in volumes.damaged()? {
         let mended = if repair { Some(volumes.mend(&name)?) } else { None };
         report.add(

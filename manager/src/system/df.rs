@@ -92,7 +92,7 @@ impl Inventory {
         let store = Store::open(&settings.root)?;
         let containers = Containers::open(&settings.containers())?;
         let containers = containers.list()?;
-        let volumes = Volumes::open(settings)?;
+        let volumes = Volumes::of(settings);
         let links =
             |name: &str| containers.iter().filter(|(record, _)| uses_volume(record, name)).count();
         let volumes = volumes.list()?.into_iter().map(|volume| VolumeUse {

@@ -28,7 +28,7 @@ const VOLUMES: List = List {
 pub fn ls(settings: &Settings, args: &ListArgs) -> Result<String> {
     let view = VOLUMES.view_by("volumesFormat", args, VOLUMES.table)?;
     let dangling = view.filters.truth("dangling")?;
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     let mut rows = Vec::new();
     for volume in volumes.list()? {
         let name = volume.name.as_str();

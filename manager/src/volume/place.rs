@@ -107,7 +107,7 @@ fn forget_data(settings: &Settings, record: &Record) -> Result<()> {
     if names.peek().is_none() {
         return Ok(());
     }
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     names.try_for_each(|point| mount::unmount_data(&volumes, &volumes.find(&point.name)?))
 }
 
@@ -176,7 +176,7 @@ pub fn missing_source(point: &MountPoint, errno: Errno) -> Error {
 
 /// Opens a volume's data, or a path in it.
 fn open_volume(settings: &Settings, point: &MountPoint) -> Result<OwnedFd> {
-    let volumes = Volumes::open(settings)?;
+    let volumes = Volumes::of(settings);
     let volume = volumes.find(&point.name)?;
     mount::mount(&volumes, &volume)?;
     let data = volumes.data(&volume.name);

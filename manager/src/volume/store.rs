@@ -55,15 +55,10 @@ pub struct Lock {
 }
 
 impl Volumes {
-    /// Opens the directory, making it (mode 0700) if need be. Where nothing can be made there are no volumes, and what writes
-    /// fails.
-    pub fn open(settings: &Settings) -> Result<Self> {
-        let root = settings.volumes();
-        match make_private(&root) {
-            Err(error) if error.is_read_only() => {}
-            made => made?,
-        }
-        Ok(Self { settings: settings.clone(), root })
+    /// Those below a root directory. Nothing is made before there is one.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), root: settings.volumes() }
     }
 
     /// Where the data of a volume is.
@@ -72,9 +67,16 @@ impl Volumes {
         self.root.join(name.as_str()).join(DATA)
     }
 
-    /// Keeps everybody else from making and removing volumes.
+    /// Keeps everybody else from making and removing volumes. The directory is made (mode 0700) if need be.
     pub fn lock(&self) -> Result<Lock> {
-        Self::lock_file(&self.root.join(".lock"))
+        let path = self.root.join(".lock");
+        match Self::lock_file(&path) {
+            Err(Error::Io { source, .. }) if is_missing(&source) => {
+                make_private(&self.root)?;
+                Self::lock_file(&path)
+            }
+            locked => locked,
+        }
     }
 
     /// Keeps everybody else from filling a volume.
@@ -119,8 +121,13 @@ impl Volumes {
         let directory = self.root.join(name.as_str());
         let path = directory.join("volume.json");
         let text = match fs::read(&path) {
-            // A second look: it may have been made since the first one, and comes with its record.
-            Err(error) if is_missing(&error) && directory.is_dir() => fs::read(&path),
+            Err(error) if is_missing(&error) => {
+                if !directory.is_dir() {
+                    return Err(missing());
+                }
+                // A second look: it may have been made since the first one, and comes with its record.
+                fs::read(&path)
+            }
             read => read,
         };
         match text {
@@ -200,7 +207,6 @@ impl Volumes {
         labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<Volume> {
-        make_private(&self.root)?;
         let _lock = self.lock()?;
         match self.find(name.as_str()) {
             // It is not there.
@@ -331,7 +337,7 @@ mod tests {
             debug: false,
             rootless: false,
         };
-        Volumes::open(&settings).unwrap()
+        Volumes::of(&settings)
     }
 
     #[test]
