@@ -14,9 +14,6 @@ use std::time::{Duration, Instant};
 /// After SIGKILL, a process may still have to be written out of the kernel.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
-/// The exit code of what SIGKILL has ended.
-pub const KILLED: u8 = 137;
-
 /// Waits for the end of a container that SIGKILL was sent to, so that `to` was done.
 pub fn await_death(dir: &Dir, watched: &mut Process, to: &str, name: &str) -> Result<()> {
     if wait_for_end(dir, watched, Some(AFTER_KILL))? {

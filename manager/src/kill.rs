@@ -1,7 +1,7 @@
 //! `nman kill`: sends a signal to containers.
 
 use crate::cli::KillArgs;
-use crate::container::Containers;
+use crate::container::{Containers, State};
 use crate::each::each;
 use crate::end;
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ fn signal(settings: &Settings, containers: &Containers, name: &str, signal: i32)
         // Whoever has killed it may start or remove it at once.
         end::await_death(&dir, &mut watched, "kill", name)?;
         return match dir.is_abandoned() {
-            true => rm::unseen::conclude_abandoned(settings, containers, &dir, end::KILLED),
+            true => rm::unseen::conclude_abandoned(settings, containers, &dir, State::KILLED_CODE),
             false => Ok(()),
         };
     }

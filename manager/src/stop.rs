@@ -4,7 +4,7 @@ use crate::attach;
 use crate::cli::StopArgs;
 use crate::container::{Containers, Dir, Mark, Record, State};
 use crate::each::each;
-use crate::end::{KILLED, await_death, send, wait_for_end, watch};
+use crate::end::{await_death, send, wait_for_end, watch};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::process::Process;
@@ -73,7 +73,7 @@ fn stop_one(settings: &Settings, dir: &Dir, name: &str, manner: Manner) -> Resul
         await_death(dir, &mut watched, "stop", name)?;
     }
     emit_container(settings, &record, "stop", &[]);
-    Ok(if obeyed && signal != 9 { State::UNKNOWN_CODE } else { KILLED })
+    Ok(if obeyed && signal != 9 { State::UNKNOWN_CODE } else { State::KILLED_CODE })
 }
 
 fn signal_and_wait(

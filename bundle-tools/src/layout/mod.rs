@@ -33,6 +33,9 @@ use crate::{
 /// The largest JSON document that is read: registries refuse larger manifests.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
 
+/// What a document of which nothing is known is given room for: without any the first reads are of 32 bytes.
+pub const USUAL_DOCUMENT: usize = 4 << 10;
+
 /// The file that makes a directory a layout.
 const MARKER: &str = "oci-layout";
 const VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -230,7 +233,7 @@ impl Layout {
                 format!("it has {} bytes; at most {MAX_DOCUMENT} are read", descriptor.size()),
             ));
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_DOCUMENT);
         let mut blob = self.blob(descriptor)?;
         blob.read_to_end(&mut bytes)
             .map_err(|source| Error::Blob { digest: descriptor.digest().to_string(), source })?;
@@ -263,7 +266,7 @@ fn is_of_layout(entry: &io::Result<fs::DirEntry>) -> bool {
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_DOCUMENT);
     open_regular(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_DOCUMENT {
         return Err(io::Error::other(format!("it is larger than {MAX_DOCUMENT} bytes")));

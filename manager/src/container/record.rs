@@ -284,6 +284,9 @@ impl State {
     /// Docker's exit code of what has ended without anybody hearing with what.
     pub const UNKNOWN_CODE: u8 = 255;
 
+    /// The exit code of what SIGKILL has ended.
+    pub const KILLED_CODE: u8 = 137;
+
     /// A container whose monitor and process are gone without a word: the monitor was killed, or its disk took nothing.
     #[must_use]
     pub fn lost(self) -> Self {

@@ -316,7 +316,7 @@ impl<'a> Monitor<'a> {
         // Whoever hears that it runs is not to find what was found out in its last life.
         let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime);
         let begun = Instant::now();
-        self.begin(&pidfd)?;
+        let has_begun = self.begin(&pidfd)?;
         // It has run: whatever fails from here on, its layer and its volumes are somebody's.
         self.first = false;
         let Post { signals, listener, log, sources } = post;
@@ -329,7 +329,11 @@ impl<'a> Monitor<'a> {
             sources.iter_mut().map(|source| &mut **source as &mut dyn Source).collect();
         sources.extend(prober.as_mut().map(|prober| prober as &mut dyn Source));
         sources.extend(oom.as_mut().map(|oom| oom as &mut dyn Source));
-        let ended = pump.run(&mut sources).map_err(Error::system("wait for the container"))?;
+        let mut ended = pump.run(&mut sources).map_err(Error::system("wait for the container"))?;
+        if !has_begun {
+            // A runtime's own process makes of a signal what it likes: runc's ends with 2.
+            ended.code = State::KILLED_CODE;
+        }
         self.oom_killed = oom.is_some_and(|mut oom| oom.look());
         if let Some(prober) = prober {
             prober.finish();
@@ -337,17 +341,18 @@ impl<'a> Monitor<'a> {
         Ok(Some(ended))
     }
 
-    /// Has the container's program started.
-    fn begin(&self, pidfd: &OwnedFd) -> Result<()> {
+    /// Has the container's program started; false if it was stopped before that.
+    fn begin(&self, pidfd: &OwnedFd) -> Result<bool> {
         let started = self.runtime.start(&self.record.id);
         // Whoever stops it may come before its program: it has ended as he wanted then, and with what is found out as ever.
         let is_stopped = self.dir.has(Mark::Stopped) && pump::is_readable(pidfd.as_fd());
-        if !is_stopped {
-            started?;
-        }
+        let has_begun = match started {
+            Err(_) if is_stopped => false,
+            started => started.map(|()| true)?,
+        };
         let _ = self.containers.finished(&self.record.id);
         crate::event::emit_container(self.settings, &self.record, "start", &[]);
-        Ok(())
+        Ok(has_begun)
     }
 
     fn create(&mut self) -> Result<(i32, Ends)> {

@@ -25,7 +25,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bundle::digest::{ChainId, Digest, Expected, Verifier};
-use bundle::layout::Layout;
+use bundle::layout::{Layout, USUAL_DOCUMENT};
 use bundle::platform::Platform;
 use oci_spec::image::{Descriptor, ImageManifest};
 
@@ -500,7 +500,7 @@ impl Store {
         let path = self.layout.blob_path(digest);
         let damaged = |why: String| Error::Damaged { object, digest: digest.clone(), why };
         let file = File::open(&path).map_err(|error| damaged(bundle::reason::reason(&error)))?;
-        let mut content = Vec::new();
+        let mut content = Vec::with_capacity(USUAL_DOCUMENT);
         let mut verified = Verifier::new(file.take(limit), Expected::from(digest.clone()));
         match verified.read_to_end(&mut content) {
             Ok(_) => Ok(content),
