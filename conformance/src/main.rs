@@ -10,7 +10,7 @@ use bundle::layout::Layout;
 use bundle::reason::reason;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use nconform::bench::{self, FLOOR, Floor, compare};
+use nconform::bench::{self, FLOOR, Floor, compare, peak};
 use nconform::contender::Contender;
 use nconform::fixture::{find_binary, find_tool, write_large_image};
 use nconform::leaks::Survey;
@@ -117,7 +117,11 @@ struct Leaks {
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
-    if words.next().is_some_and(|name| probe::is_meant(&name)) {
+    let name = words.next().unwrap_or_default();
+    if peak::is_meant(&name) {
+        return peak::serve(&words.collect::<Vec<_>>());
+    }
+    if probe::is_meant(&name) {
         let answer = probe::answer(&words.collect::<Vec<_>>());
         return commands::print(format_args!("{answer}\n"))
             .map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);

@@ -16,7 +16,9 @@ use super::FLOOR;
 use super::bars::OURS;
 use super::count::{self, Calls};
 use super::filter;
-use super::measure::{Measured, Purpose, Sample, call, call_at_once, cpu_so_far, reap};
+use super::measure::{
+    Measured, Purpose, Sample, call, call_at_once, cpu_so_far, peak_so_far, reap,
+};
 use crate::contender::Contender;
 use crate::fixture::{BundleDir, Runtime, scratch_dir};
 
@@ -239,14 +241,13 @@ impl Bench {
         let id = self.runtime.new_id();
         let (mut create, pid) = self.call_for_pid("create", &self.short, &id)?;
         let spent = cpu_so_far(pid);
+        create.peak_kib = create.peak_kib.max(peak_so_far(pid));
         let start = self.call(&["start", &id].map(Into::into))?;
         // The container's process is this one's child now that `create` has ended.
         let init = reap(pid);
         let delete = self.call(&["delete", &id].map(Into::into))?;
         let all = create.and(start).and(init).and(delete);
-        // The peak of the container's process stays with the sum: it is reached in `create`.
         create.cpu += spent;
-        create.peak_kib = create.peak_kib.max(init.peak_kib);
         let start = Sample {
             cpu: start.cpu + init.cpu.saturating_sub(spent),
             wall: start.wall + init.wall,

@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,13 +9,14 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use sys::wait::wait_with_usage;
 
+use super::peak;
 use crate::fixture::readable;
 
 /// How long one call, or one crowd of calls, may take: only a hang takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What a call is made for. Not both can be had of one: a child of fork(2) first copies what this process has, which costs as much as
-/// a tenth of a short run and is no work of the runtime's, and for one of vfork(2) the kernel keeps this process's peak over execve(2).
+/// What a call is made for. Not both can be had of one: for the peak a process stands between, which is no work of the runtime's, and
+/// for a direct child of vfork(2) the kernel keeps this process's peak over execve(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// What it takes of time; its peak means nothing.
@@ -62,8 +62,8 @@ impl Sample {
 pub(super) fn call(purpose: Purpose, program: &Path, args: &[OsString], errors: &Path) -> Measured {
     let _ = fs::remove_file(errors);
     let start = Instant::now();
-    let (child, command) = spawn(purpose, program, args, errors)?;
-    let usage = finish(&child, &command, errors, LIMIT)?;
+    let child = spawn(purpose, program, args, errors)?;
+    let usage = finish(child, &words(program, args), errors, LIMIT)?;
     Ok(Sample { wall: start.elapsed(), ..usage })
 }
 
@@ -81,9 +81,9 @@ pub(super) fn call_at_once(
     let start = Instant::now();
     let started: Vec<_> = calls.iter().map(|args| spawn(purpose, program, args, errors)).collect();
     let mut all = Ok(Sample::default());
-    for one in started {
+    for (one, args) in started.into_iter().zip(calls) {
         let left = LIMIT.saturating_sub(start.elapsed());
-        let ended = one.and_then(|(child, command)| finish(&child, &command, errors, left));
+        let ended = one.and_then(|child| finish(child, &words(program, args), errors, left));
         all = match (all, ended) {
             (Ok(all), Ok(one)) => Ok(all.beside(one)),
             (Err(why), _) | (Ok(_), Err(why)) => Err(why),
@@ -97,27 +97,24 @@ fn spawn(
     program: &Path,
     args: &[OsString],
     errors: &Path,
-) -> Result<(Child, Command), String> {
+) -> Result<Child, String> {
     let log = File::options().create(true).append(true).open(errors);
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log.expect("a file for what the runtime writes"));
-    if purpose == Purpose::Peak {
-        // A group to set makes the library fork rather than vfork.
-        command.gid(rustix::process::getegid().as_raw());
-    }
-    match command.spawn() {
-        Ok(child) => Ok((child, command)),
-        Err(error) => Err(format!("cannot run `{}`: {error}", program.display())),
-    }
+    let mut command = match purpose {
+        Purpose::Peak => peak::command(program.as_os_str(), args),
+        Purpose::Time => {
+            let mut direct = Command::new(program);
+            direct.args(args).stdout(Stdio::null());
+            direct
+        }
+    };
+    command.stdin(Stdio::null()).stderr(log.expect("a file for what the runtime writes"));
+    command.spawn().map_err(|error| format!("cannot run `{}`: {error}", program.display()))
 }
 
-/// Waits with wait4(2), for what the child used; its wall time is nobody's yet.
-fn finish(child: &Child, command: &Command, errors: &Path, limit: Duration) -> Measured {
-    let pid = Pid::from_child(child);
+/// Waits with wait4(2), for what the child used; its wall time is nobody's yet. Of the process that stands between for a peak, which
+/// alone has a pipe, the peak is what it says.
+fn finish(mut child: Child, words: &str, errors: &Path, limit: Duration) -> Measured {
+    let pid = Pid::from_child(&child);
     let hangs = pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|fd| !readable(&fd, limit));
     if hangs {
         let _ = kill_process(pid, Signal::KILL);
@@ -126,14 +123,15 @@ fn finish(child: &Child, command: &Command, errors: &Path, limit: Duration) -> M
     if hangs || status != 0 {
         let said = fs::read_to_string(errors).unwrap_or_default();
         let why = if hangs { "does not end" } else { "failed" };
-        return Err(format!("`{}` {why}: {}", words(command), said.trim_end()));
+        return Err(format!("`{words}` {why}: {}", said.trim_end()));
     }
-    Ok(Sample { wall: Duration::ZERO, cpu: usage.cpu, peak_kib: usage.peak_kib })
+    let peak_kib = peak::read(&mut child).unwrap_or(usage.peak_kib);
+    Ok(Sample { wall: Duration::ZERO, cpu: usage.cpu, peak_kib })
 }
 
 /// The command line as it would be typed.
-fn words(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+fn words(program: &Path, args: &[OsString]) -> String {
+    let words = std::iter::once(program.as_os_str()).chain(args.iter().map(OsString::as_os_str));
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
@@ -142,6 +140,15 @@ pub(super) fn reap(pid: Pid) -> Sample {
     let start = Instant::now();
     let (_, usage) = wait_with_usage(pid).expect("the container's process as a child");
     Sample { wall: start.elapsed(), cpu: usage.cpu, peak_kib: usage.peak_kib }
+}
+
+/// The peak in KiB of what a process has had of memory since its last execve(2): of a container that waits for `start`, that of the
+/// runtime, and not of the program which comes after.
+pub(super) fn peak_so_far(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let status = status.unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
 }
 
 /// What the threads of a process have used so far. That of a container that waits for `start` was spent on `create`.

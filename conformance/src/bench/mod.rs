@@ -12,6 +12,7 @@ mod filter;
 mod floor;
 mod growth;
 mod measure;
+pub mod peak;
 mod report;
 
 use std::sync::mpsc;
