@@ -4,13 +4,13 @@
 
 use super::hooks::{self, ByParent};
 use super::idmap::{self, IdMaps};
-use super::mounts::{self, UserNamespace};
+use super::mounts::{self, Planned, UserNamespace};
 use super::namespaces::{self, Namespaces, Shape};
 use super::net_devices::{self, NetDevice};
 use super::op::{Barrier, Carrier, Mask, Op, RootPath, Source, Step};
 use super::{
-    Error, Options, attributes, c_string, cgroup_mounts, console, devices, files, labels, options,
-    process, propagation, sd_notify, seccomp, sysctl,
+    Error, Options, attributes, c_string, cgroup_mounts, console, devices, files, labels, process,
+    propagation, sd_notify, seccomp, sysctl,
 };
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
@@ -279,8 +279,12 @@ impl<'a> Builder<'a> {
             || !propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
         self.push(Op::Root { source, over_shared, at }, "/root/path");
         let label = labels::plan(self.spec(), self.host)?;
-        self.mounts(cgroup, propagation, label.as_ref())?;
-        self.devices()?;
+        let Planned { steps, binds_dev } = self.mounts(cgroup, propagation, label.as_ref())?;
+        self.steps.extend(steps);
+        // A /dev that is bound has its devices.
+        if !binds_dev {
+            self.devices()?;
+        }
         let cwd = Target::new(self.process.cwd().as_os_str().as_bytes())
             .map_err(|_| Error::new("/process/cwd", "contains a NUL byte"))?;
         if cwd.path() != c"." {
@@ -353,7 +357,7 @@ impl<'a> Builder<'a> {
         cgroup: &CgroupPlan,
         propagation: Propagation,
         label: Option<&mounts::Label>,
-    ) -> Result<(), Error> {
+    ) -> Result<Planned, Error> {
         let views = cgroup_mounts::views(cgroup, &self.host.cgroup);
         let joined_user = self.namespaces.joined.iter().find(|joined| joined.kind == Kinds::USER);
         let joined_user = joined_user.map(|joined| joined.path.clone());
@@ -376,26 +380,14 @@ impl<'a> Builder<'a> {
             earlier: &[],
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
-        let steps = mounts::plan(listed, &context, &mut self.sources)?;
-        self.steps.extend(steps);
+        let mut planned = mounts::plan(listed, &context, &mut self.sources)?;
         if let Some(directory) = &self.options.notify {
-            let step = sd_notify::mount(directory, &context, &mut self.sources)?;
-            self.steps.push(step);
+            planned.steps.push(sd_notify::mount(directory, &context, &mut self.sources)?);
         }
-        Ok(())
+        Ok(planned)
     }
 
-    /// `/dev` is furnished unless the bundle binds one that is.
     fn devices(&mut self) -> Result<(), Error> {
-        let listed = self.spec().mounts().as_deref().unwrap_or_default();
-        let bound = listed.iter().any(|mount| {
-            mounts::is_dev(mount, &self.checked.rootfs)
-                && (options::parse(mount.options().as_deref().unwrap_or_default()).bind
-                    || mount.typ().as_deref() == Some("bind"))
-        });
-        if bound {
-            return Ok(());
-        }
         let bind = self.nested().then_some(self.carrier);
         let devices = self.linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
         let steps = devices::plan(devices, bind, &mut self.sources)?;

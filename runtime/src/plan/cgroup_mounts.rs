@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn planned(json: &str, context: &Context<'_>) -> Vec<Step> {
-        mounts::plan(&listed(json), context, &mut Vec::new()).unwrap()
+        mounts::plan(&listed(json), context, &mut Vec::new()).unwrap().steps
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
         // The kernel refuses that mount there.
         let user = Context { in_user_namespace: true, ..shared };
         let mut sources = Vec::new();
-        let steps = mounts::plan(&listed(json), &user, &mut sources).unwrap();
+        let steps = mounts::plan(&listed(json), &user, &mut sources).unwrap().steps;
         assert!(matches!(&steps[0].op, Op::Bind(bind) if bind.attributes.set == attr::RDONLY));
         assert_eq!(sources[0].path.as_c_str(), c"/m/c1");
     }

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn planned(json: &str) -> Op {
-        let steps = mounts::plan(&listed(json), &context(&[]), &mut Vec::new()).unwrap();
+        let steps = mounts::plan(&listed(json), &context(&[]), &mut Vec::new()).unwrap().steps;
         steps.into_iter().next().unwrap().op
     }
 

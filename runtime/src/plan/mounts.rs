@@ -41,7 +41,45 @@ pub struct Context<'a> {
     /// What new file systems are labelled with.
     pub label: Option<&'a Label>,
     /// The entries that come before.
-    pub earlier: &'a [runtime::Mount],
+    pub earlier: &'a [Earlier],
+}
+
+/// What an entry means for those that come after it.
+#[derive(Debug)]
+pub struct Earlier {
+    place: Target,
+    /// It changes a mount that is there.
+    is_change: bool,
+    is_bind: bool,
+    /// Nothing of the image or of a volume is in it; nor does a change of what is there bring anything.
+    is_new: bool,
+}
+
+impl Earlier {
+    fn of(mount: &runtime::Mount, kind: &str, options: &Options) -> Option<Self> {
+        let made = matches!(kind, "tmpfs" | "cgroup" | "cgroup2") || SHARED.contains(&kind);
+        Some(Self {
+            place: Target::new(mount.destination().as_os_str().as_bytes()).ok()?,
+            is_change: options.remount,
+            is_bind: options.bind,
+            is_new: options.remount || made && !options.bind && !options.copy_up,
+        })
+    }
+
+    /// Whether it is at a path, or above it.
+    fn covers(&self, path: &[u8]) -> bool {
+        let rest = path.strip_prefix(self.place.path().to_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    }
+}
+
+/// The steps of all entries of `mounts`.
+#[derive(Debug)]
+pub struct Planned {
+    /// In the order of the entries.
+    pub steps: Vec<Step>,
+    /// One of them binds something to the container's `/dev`, whichever of its names config.json has for it.
+    pub binds_dev: bool,
 }
 
 /// The user namespace that the mounts are made in.
@@ -90,16 +128,18 @@ pub fn plan(
     mounts: &[runtime::Mount],
     context: &Context<'_>,
     sources: &mut Vec<Source>,
-) -> Result<Vec<Step>, Error> {
+) -> Result<Planned, Error> {
     let mut steps = Vec::with_capacity(mounts.len() + 8);
+    let mut earlier = Vec::with_capacity(mounts.len());
     for (i, mount) in mounts.iter().enumerate() {
         let pointer = format!("/mounts/{i}");
-        let context = &Context { earlier: &mounts[..i], ..*context };
+        let context = &Context { earlier: &earlier, ..*context };
         let mount = &*in_root(mount, context.rootfs);
         let mut options = options::parse(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or("none");
         options.bind |= kind == "bind";
         refuse_options(mount, kind, &options, &pointer)?;
+        let planned = Earlier::of(mount, kind, &options);
         match kind {
             _ if options.remount => {
                 steps.push(legacy::remount(mount, kind, &options, context, pointer)?);
@@ -112,12 +152,14 @@ pub fn plan(
                 cgroup_mounts::plan(mount, &options, context, sources, &pointer, &mut steps)?;
             }
             kind => {
-                let planned = file_system(mount, kind, options, context, &pointer)?;
-                steps.push(Step { op: Op::Mount(Box::new(planned)), pointer });
+                let made = file_system(mount, kind, options, context, &pointer)?;
+                steps.push(Step { op: Op::Mount(Box::new(made)), pointer });
             }
         }
+        earlier.extend(planned);
     }
-    Ok(steps)
+    let binds_dev = earlier.iter().any(|entry| entry.is_bind && entry.place.path() == c"dev");
+    Ok(Planned { steps, binds_dev })
 }
 
 /// The mount with a destination as the container sees it, where config.json names it by the host's path of the root (as in runc).
@@ -128,12 +170,6 @@ fn in_root<'m>(mount: &'m runtime::Mount, rootfs: &Path) -> Cow<'m, runtime::Mou
     let mut mount = mount.clone();
     mount.set_destination(Path::new("/").join(OsStr::from_bytes(inside.as_bytes())));
     Cow::Owned(mount)
-}
-
-/// Whether the mount is the container's `/dev`, whichever of its names config.json has for it.
-pub(super) fn is_dev(mount: &runtime::Mount, rootfs: &Path) -> bool {
-    let mount = in_root(mount, rootfs);
-    target(mount.destination(), "").is_ok_and(|target| target.path() == c"dev")
 }
 
 /// What cannot be asked of a mount, whatever it is made by.
@@ -288,17 +324,11 @@ pub(super) fn may_lead_to_proc(target: &Target, context: &Context<'_>) -> bool {
         _ => return true,
     }
     let mut top_is_new = false;
-    for mount in context.earlier {
-        let mount = in_root(mount, context.rootfs);
-        let Ok(above) = Target::new(mount.destination().as_os_str().as_bytes()) else { continue };
-        let above = above.path().to_bytes();
-        let rest = path.strip_prefix(above);
-        if rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/') {
-            if !is_new(&mount) {
-                return true;
-            }
-            top_is_new |= above == top;
+    for entry in context.earlier.iter().filter(|entry| entry.covers(path)) {
+        if !entry.is_new {
+            return true;
         }
+        top_is_new |= entry.place.path().to_bytes() == top;
     }
     !top_is_new
 }
@@ -307,24 +337,8 @@ pub(super) fn may_lead_to_proc(target: &Target, context: &Context<'_>) -> bool {
 /// entries there or above it.
 pub(super) fn is_of_host(target: &Target, context: &Context<'_>) -> bool {
     let path = target.path().to_bytes();
-    for mount in context.earlier.iter().rev() {
-        let mount = in_root(mount, context.rootfs);
-        let options = options::parse(mount.options().as_deref().unwrap_or_default());
-        let Ok(above) = Target::new(mount.destination().as_os_str().as_bytes()) else { continue };
-        let rest = path.strip_prefix(above.path().to_bytes());
-        if !options.remount && rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/') {
-            return options.bind || mount.typ().as_deref() == Some("bind");
-        }
-    }
-    true
-}
-
-/// Whether nothing of the image or of a volume is in a mount: nor does a change of one that is there bring anything.
-fn is_new(mount: &runtime::Mount) -> bool {
-    let options = options::parse(mount.options().as_deref().unwrap_or_default());
-    let kind = mount.typ().as_deref().unwrap_or_default();
-    let made = matches!(kind, "tmpfs" | "cgroup" | "cgroup2") || SHARED.contains(&kind);
-    options.remount || made && !options.bind && !options.copy_up
+    let last = context.earlier.iter().rev().find(|entry| !entry.is_change && entry.covers(path));
+    last.is_none_or(|entry| entry.is_bind)
 }
 
 /// Refuses to cover /proc, and anything below it that the kernel or the runtime takes at its word (CVE-2019-16884, CVE-2019-19921).
@@ -375,7 +389,7 @@ mod tests {
 
     fn planned(json: &str) -> Result<(Vec<Step>, Vec<Source>), Error> {
         let mut sources = Vec::new();
-        plan(&listed(json), &context(&[]), &mut sources).map(|steps| (steps, sources))
+        plan(&listed(json), &context(&[]), &mut sources).map(|planned| (planned.steps, sources))
     }
 
     #[test]
@@ -509,7 +523,7 @@ mod tests {
         let context = Context { label: Some(&label), ..context(&[]) };
         let labelled = |kind: &str| {
             let json = format!(r#"[{{"destination": "/x", "type": "{kind}"}}]"#);
-            match plan(&listed(&json), &context, &mut Vec::new()).unwrap().remove(0).op {
+            match plan(&listed(&json), &context, &mut Vec::new()).unwrap().steps.remove(0).op {
                 Op::Mount(mount) => mount.options.contains(&label.parameter()),
                 op => panic!("{op:?}"),
             }

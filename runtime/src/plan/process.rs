@@ -173,34 +173,39 @@ fn capabilities(wanted: Option<&LinuxCapabilities>, available: u64) -> Sets {
     let Some(wanted) = wanted else {
         return Sets { bounding: 0, process: Capabilities::default() };
     };
-    let mask = |set: &Option<HashSet<Capability>>| set.as_ref().map_or(0, mask) & available;
-    let (bounding, permitted) = (mask(wanted.bounding()), mask(wanted.permitted()));
-    let inheritable = mask(wanted.inheritable());
+    let [bounding, effective, inheritable, permitted, ambient] =
+        sets(wanted).map(|(_, set)| set.map_or(0, mask) & available);
     let process = Capabilities {
-        effective: mask(wanted.effective()) & permitted,
+        effective: effective & permitted,
         permitted,
         inheritable,
         // The kernel raises only what is both permitted and inheritable (capabilities(7)).
-        ambient: mask(wanted.ambient()) & permitted & inheritable,
+        ambient: ambient & permitted & inheritable,
     };
     Sets { bounding, process }
+}
+
+/// The sets of config.json with their names.
+fn sets(wanted: &LinuxCapabilities) -> [(&'static str, Option<&HashSet<Capability>>); 5] {
+    [
+        ("bounding", wanted.bounding().as_ref()),
+        ("effective", wanted.effective().as_ref()),
+        ("inheritable", wanted.inheritable().as_ref()),
+        ("permitted", wanted.permitted().as_ref()),
+        ("ambient", wanted.ambient().as_ref()),
+    ]
 }
 
 /// Capabilities that are asked for and not given: "Any value which … cannot be granted otherwise MUST be logged as a warning"
 /// (config.md, Linux process). Those that nobody knows were found when the file was read.
 pub fn warnings(process: &Process, rights: &Rights, document: &str, at: &str) -> Vec<String> {
     let Some(wanted) = process.capabilities() else { return Vec::new() };
-    let given = capabilities(Some(wanted), rights.capabilities);
-    let sets = [
-        ("bounding", wanted.bounding(), given.bounding),
-        ("effective", wanted.effective(), given.process.effective),
-        ("inheritable", wanted.inheritable(), given.process.inheritable),
-        ("permitted", wanted.permitted(), given.process.permitted),
-        ("ambient", wanted.ambient(), given.process.ambient),
-    ];
+    let Sets { bounding, process: given } = capabilities(Some(wanted), rights.capabilities);
+    let given = [bounding, given.effective, given.inheritable, given.permitted, given.ambient];
     let mut warnings = Vec::new();
-    for (set, wanted, given) in sets {
-        let missing = wanted.as_ref().map_or(0, mask) & !given;
+    for ((set, wanted), given) in sets(wanted).into_iter().zip(given) {
+        let Some(wanted) = wanted else { continue };
+        let missing = mask(wanted) & !given;
         for (missing, why) in [
             (missing & !rights.capabilities, "which nrun does not have itself"),
             (
@@ -209,7 +214,7 @@ pub fn warnings(process: &Process, rights: &Rights, document: &str, at: &str) ->
             ),
         ] {
             if missing != 0 {
-                let names = names(missing);
+                let names = names(wanted, missing);
                 let told = format!("{document} {at}/capabilities/{set}: leaves out {names}, {why}");
                 // `exec` has no document where it is given a command line.
                 warnings.push(told.trim_start().to_owned());
@@ -219,25 +224,27 @@ pub fn warnings(process: &Process, rights: &Rights, document: &str, at: &str) ->
     warnings
 }
 
-/// The names of the capabilities in a mask.
-fn names(mask: u64) -> String {
-    let mut names: Vec<String> = caps::all()
-        .into_iter()
-        .filter(|capability| mask & capability.bitmask() != 0)
-        .map(|capability| capability.to_string())
-        .collect();
+/// The names of those of a set that are in a mask.
+fn names(set: &HashSet<Capability>, mask: u64) -> String {
+    let is_in = |capability: &&Capability| mask & bit(capability) != 0;
+    let mut names: Vec<String> = set.iter().filter(is_in).map(spelled).collect();
     names.sort_unstable();
     names.join(", ")
 }
 
-/// Capability names to bits. A name that the kernel does not know has no bit; the check of config.json has let it through as
-/// runc does.
+/// Capability names to bits.
 fn mask(set: &HashSet<Capability>) -> u64 {
-    let bit = |capability: &Capability| {
-        let name = format!("CAP_{}", capability.to_string().trim_start_matches("CAP_"));
-        caps::Capability::from_str(&name).map_or(0, |capability| capability.bitmask())
-    };
     set.iter().map(bit).fold(0, |mask, bit| mask | bit)
+}
+
+/// A name that the kernel does not know has no bit; the check of config.json has let it through as runc does.
+fn bit(capability: &Capability) -> u64 {
+    caps::Capability::from_str(&spelled(capability)).map_or(0, |capability| capability.bitmask())
+}
+
+/// As config.json has it.
+fn spelled(capability: &Capability) -> String {
+    ["CAP_", &capability.to_string()].concat()
 }
 
 /// Keeps CAP_SYS_ADMIN in force for a filter that is installed without `no_new_privs` (seccomp(2)).
