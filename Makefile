@@ -30,8 +30,10 @@ PROFILE ?= release
 # How large nrun may be on x86-64, in bytes: a release, and a build without link-time optimisation, which CI makes.
 MOST_BYTES_release := 2335000
 MOST_BYTES_quick := 2655000
-# Sources of dependencies are named without the directory of whoever builds: in some thirty places of each program, else.
-SHORT_PATHS = --config 'target.$(TRIPLE).rustflags=["--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/="]'
+# Sources of dependencies are named without the directory of whoever builds: in some thirty places of each program, else. So it is in all
+# optimised builds, so that none of them is made twice.
+SHORT_PATHS := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUSTFLAGS
+run release install conform conform-vm size bench bench-nman: export $(SHORT_PATHS) = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/=
 # The runtime of `make test-with`.
 RUNTIME ?= runc
 # Which engines `make test-engines` drives; all when empty.
@@ -52,7 +54,7 @@ run: deps-run ## Build, pull an image from a registry and run a shell in a conta
 
 .PHONY: release
 release: deps ## Build the optimised, static programs
-	cargo build --target $(TRIPLE) --release $(PROGRAMS:%=--bin %) $(SHORT_PATHS)
+	cargo build --target $(TRIPLE) --release $(PROGRAMS:%=--bin %)
 	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
 	$(if $(filter x86_64,$(ARCH)),scripts/check-size $(BUILD)/release/nrun $(MOST_BYTES_release))
 
