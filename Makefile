@@ -55,6 +55,7 @@ run: deps-run ## Build, pull an image from a registry and run a shell in a conta
 .PHONY: release
 release: deps ## Build the optimised, static programs
 	cargo build --target $(TRIPLE) --release $(PROGRAMS:%=--bin %)
+	scripts/licenses $(TRIPLE) >$(BUILD)/release/LICENSES-LINKED
 	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
 	$(if $(filter x86_64,$(ARCH)),scripts/check-size $(BUILD)/release/nrun $(MOST_BYTES_release))
 
@@ -72,6 +73,7 @@ install-built: ## Install what `make release` has built, or the programs in FROM
 	install -m 644 manager/apparmor/nman-default $(INTO)/share/nman/apparmor
 	install -m 644 README.md CHANGELOG.md CONTRIBUTING.md LICENSE-APACHE LICENSE-MIT $(INTO)/share/doc/nman
 	install -m 644 docs/*.md $(INTO)/share/doc/nman/docs
+	[ ! -e $(FROM)/LICENSES-LINKED ] || install -m 644 $(FROM)/LICENSES-LINKED $(INTO)/share/doc/nman
 	for kind in system user; do \
 		sed 's|@PREFIX@|$(PREFIX)|' manager/systemd/$$kind/nman-containers.service \
 			>$(INTO)/lib/systemd/$$kind/nman-containers.service || exit 1; \

@@ -43,3 +43,23 @@ fn what_is_installed_is_whole_and_is_uninstalled() {
     make("uninstall");
     assert_eq!(files(root.path()), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn the_licences_of_what_is_linked_are_told() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/licenses");
+    let told = Capture::of(script).args(["x86_64-unknown-linux-musl"]).run().ok().text();
+    let section = |title: &str| {
+        let from = told.split_once(&format!("\n==== {title}")).unwrap_or_else(|| panic!("{title}"));
+        from.1.split("\n==== ").next().unwrap_or_default().to_owned()
+    };
+    assert!(section("ring v").contains("Permission to use, copy, modify"));
+    assert!(section("caps v").contains("Copyright"));
+    assert_eq!(told.matches("\n==== caps v").count(), 1);
+    // What runs while the programs are built, and the programs themselves, are none of them.
+    for absent in ["clap_derive v", "cc v", "nrun v"] {
+        assert!(!told.contains(&format!("\n==== {absent}")), "{absent}");
+    }
+    if std::path::Path::new("/usr/share/doc/musl/copyright").exists() {
+        assert!(section("musl, the C library").contains("Rich Felker"));
+    }
+}
