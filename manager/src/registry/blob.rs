@@ -1,6 +1,8 @@
 //! The body of a blob, taken up again where a connection broke.
 
 use std::io::{self, Read};
+use std::thread;
+use std::time::Duration;
 
 use ureq::http::StatusCode;
 use ureq::{Body, BodyReader};
@@ -9,8 +11,10 @@ use super::error::Error;
 use super::fault::failure;
 use super::mirrors::Mirrors;
 
-/// How often one blob's connection may break, at one host.
+/// How often one blob's connection may break at one host before a new byte has come.
 const MAX_RESUMES: u32 = 4;
+/// How long a host that has sent a part of a blob is waited for each time it cannot be asked for the rest.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads a blob of known size; a connection that breaks before its end is replaced by a request for
 /// the rest, at last to the next host that has it. Nothing is verified here.
@@ -21,6 +25,8 @@ pub(super) struct Resumable<'a> {
     path: String,
     size: u64,
     offset: u64,
+    /// What is still to come again before the byte at `offset` does.
+    again: u64,
     resumes: u32,
     body: BodyReader<'static>,
 }
@@ -35,34 +41,38 @@ impl<'a> Resumable<'a> {
     ) -> Result<Self, Error> {
         let (answer, position) = mirrors.content(&path, 0, position)?;
         let body = reader(answer.into_body());
-        Ok(Self { mirrors, position, path, size, offset: 0, resumes: 0, body })
+        Ok(Self { mirrors, position, path, size, offset: 0, again: 0, resumes: 0, body })
     }
 
     fn resume(&mut self) -> Result<(), Error> {
         let (answer, position) = self.mirrors.content(&self.path, self.offset, self.position)?;
         self.position = position;
-        let status = answer.status();
-        let mut body = reader(answer.into_body());
         // A server that knows no ranges begins again.
-        if status != StatusCode::PARTIAL_CONTENT {
-            let skipped = io::copy(&mut body.by_ref().take(self.offset), &mut io::sink());
-            skipped.map_err(|error| failure(self.mirrors.host(position), error.into()))?;
-        }
-        self.body = body;
+        let is_rest = answer.status() == StatusCode::PARTIAL_CONTENT;
+        self.again = if is_rest { 0 } else { self.offset };
+        self.body = reader(answer.into_body());
         Ok(())
     }
 
     /// Goes on after a failure. False where there is nothing left to try.
     fn recover(&mut self) -> Result<bool, Error> {
-        if self.resumes < MAX_RESUMES {
-            self.resumes += 1;
-        } else if self.position + 1 < self.mirrors.count() {
-            self.position += 1;
-            self.resumes = 0;
-        } else {
-            return Ok(false);
+        loop {
+            if self.resumes < MAX_RESUMES {
+                self.resumes += 1;
+            } else if self.position + 1 < self.mirrors.count() {
+                self.position += 1;
+                self.resumes = 0;
+            } else {
+                return Ok(false);
+            }
+            match self.resume() {
+                // It may be starting anew.
+                Err(error) if self.resumes < MAX_RESUMES && error.may_pass() => {
+                    thread::sleep(PAUSE);
+                }
+                resumed => return resumed.map(|()| true),
+            }
         }
-        self.resume().map(|()| true)
     }
 }
 
@@ -77,13 +87,24 @@ impl Read for Resumable<'_> {
             return Ok(0);
         }
         loop {
-            let error = match self.body.read(buffer) {
+            let most = match usize::try_from(self.again) {
+                Ok(again @ 1..) => again.min(buffer.len()),
+                _ => buffer.len(),
+            };
+            let error = match self.body.read(&mut buffer[..most]) {
                 Ok(0) if self.offset < self.size => io::ErrorKind::UnexpectedEof.into(),
+                Ok(count) if self.again > 0 => {
+                    self.again -= count as u64;
+                    continue;
+                }
                 Ok(count) => {
                     self.offset += count as u64;
+                    self.resumes = 0;
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // All of it is here, whatever became of the connection.
+                Err(_) if self.offset >= self.size => return Ok(0),
                 Err(error) => error,
             };
             let ended = error.kind() == io::ErrorKind::UnexpectedEof;

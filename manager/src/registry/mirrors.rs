@@ -94,7 +94,7 @@ impl Mirrors {
             if !self.hosts[position].can.pull {
                 continue;
             }
-            match self.client(position).and_then(|client| client.get(path, from)) {
+            match self.client(position).and_then(|client| client.get_from(path, from)) {
                 Ok(answer) => return Ok((answer, position)),
                 Err(error) => errors.push(error),
             }
