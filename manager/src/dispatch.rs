@@ -145,8 +145,8 @@ fn is_reaper() -> bool {
 
 /// The path of one of our directories: absolute, since it is handed to processes with another working directory, and one that JSON can
 /// name, since it is handed to the runtime in a config.json.
-fn directory(path: std::path::PathBuf) -> Result<std::path::PathBuf> {
-    let path = std::path::absolute(&path).map_err(Error::io("find", &path))?;
+fn directory(path: &Path) -> Result<std::path::PathBuf> {
+    let path = std::path::absolute(path).map_err(Error::io("find", path))?;
     if path.to_str().is_none() {
         return Err(Error::Rejected {
             message: format!("{path:?} cannot hold images and containers: the path is not UTF-8"),
@@ -177,7 +177,7 @@ pub(crate) fn settings(cli: &Cli) -> Result<Settings> {
         hint: Some("set HOME, or give --root and --state".to_owned()),
     };
     let place = |given: &Option<std::path::PathBuf>, default: Option<std::path::PathBuf>| {
-        directory(given.clone().or(default).ok_or_else(homeless)?)
+        directory(&given.clone().or(default).ok_or_else(homeless)?)
     };
     Ok(Settings {
         root: place(root, places.as_ref().map(|places| places.root.clone()))?,

@@ -2,18 +2,20 @@
 
 use std::io::{self, Read};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ureq::http::StatusCode;
-use ureq::{Body, BodyReader};
+use ureq::http::{Response, StatusCode};
+use ureq::{Body, BodyReader, ResponseExt as _};
 
+use super::client::host_in;
 use super::error::Error;
 use super::fault::failure;
 use super::mirrors::Mirrors;
 
 /// How often one blob's connection may break at one host before a new byte has come.
 const MAX_RESUMES: u32 = 4;
-/// How long a host that has sent a part of a blob is waited for each time it cannot be asked for the rest.
+/// How long hosts of which none can be asked are waited for, and how long between two questions.
+const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads a blob of known size; a connection that breaks before its end is replaced by a request for
@@ -22,6 +24,8 @@ pub(super) struct Resumable<'a> {
     mirrors: &'a Mirrors,
     /// Which of them is being read from.
     position: usize,
+    /// Who that is, or where it has redirected to.
+    host: String,
     path: String,
     size: u64,
     offset: u64,
@@ -39,14 +43,16 @@ impl<'a> Resumable<'a> {
         size: u64,
         position: usize,
     ) -> Result<Self, Error> {
-        let (answer, position) = mirrors.content(&path, 0, position)?;
+        let (answer, position) = ask(mirrors, &path, 0, position)?;
+        let host = host_in(answer.get_uri()).unwrap_or_default();
         let body = reader(answer.into_body());
-        Ok(Self { mirrors, position, path, size, offset: 0, again: 0, resumes: 0, body })
+        Ok(Self { mirrors, position, host, path, size, offset: 0, again: 0, resumes: 0, body })
     }
 
     fn resume(&mut self) -> Result<(), Error> {
-        let (answer, position) = self.mirrors.content(&self.path, self.offset, self.position)?;
+        let (answer, position) = ask(self.mirrors, &self.path, self.offset, self.position)?;
         self.position = position;
+        self.host = host_in(answer.get_uri()).unwrap_or_default();
         // A server that knows no ranges begins again.
         let is_rest = answer.status() == StatusCode::PARTIAL_CONTENT;
         self.again = if is_rest { 0 } else { self.offset };
@@ -56,22 +62,31 @@ impl<'a> Resumable<'a> {
 
     /// Goes on after a failure. False where there is nothing left to try.
     fn recover(&mut self) -> Result<bool, Error> {
-        loop {
-            if self.resumes < MAX_RESUMES {
-                self.resumes += 1;
-            } else if self.position + 1 < self.mirrors.count() {
-                self.position += 1;
-                self.resumes = 0;
-            } else {
-                return Ok(false);
-            }
-            match self.resume() {
-                // It may be starting anew.
-                Err(error) if self.resumes < MAX_RESUMES && error.may_pass() => {
-                    thread::sleep(PAUSE);
-                }
-                resumed => return resumed.map(|()| true),
-            }
+        if self.resumes < MAX_RESUMES {
+            self.resumes += 1;
+        } else if self.position + 1 < self.mirrors.count() {
+            self.position += 1;
+            self.resumes = 0;
+        } else {
+            return Ok(false);
+        }
+        self.resume().map(|()| true)
+    }
+}
+
+/// Asks for a blob from byte `from` on, for as long as it may help. Who has a blob has given us the manifest a moment ago, and may be
+/// starting anew.
+fn ask(
+    mirrors: &Mirrors,
+    path: &str,
+    from: u64,
+    position: usize,
+) -> Result<(Response<Body>, usize), Error> {
+    let began = Instant::now();
+    loop {
+        match mirrors.content(path, from, position) {
+            Err(error) if error.may_pass() && began.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            answer => return answer,
         }
     }
 }
@@ -108,7 +123,7 @@ impl Read for Resumable<'_> {
                 Err(error) => error,
             };
             let ended = error.kind() == io::ErrorKind::UnexpectedEof;
-            let fault = failure(self.mirrors.host(self.position), error.into());
+            let fault = failure(&self.host, error.into());
             if fault.is_transient() && self.recover().map_err(io::Error::other)? {
                 continue;
             }

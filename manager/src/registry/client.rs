@@ -311,7 +311,28 @@ impl Client {
                 self.run(request.body(body).map_err(malformed)?)
             }
         };
-        answer.map_err(|error| failure(self.host(), error))
+        answer.map_err(|error| self.failed_at(url, error))
+    }
+
+    /// Our error for one of the HTTP library's at a URL, which need not be the host's own: a firewall that does not let us to where the
+    /// registry has its content is not the registry's fault.
+    fn failed_at(&self, url: &str, error: ureq::Error) -> Error {
+        let uri: Option<Uri> = url.parse().ok();
+        let elsewhere = uri.filter(|uri| !self.is_ours(uri)).and_then(|uri| host_in(&uri));
+        let Some(host) = elsewhere else { return failure(self.host(), error) };
+        let why = |why: &str| format!("{why} (`{}` redirects there)", self.registry);
+        match failure(&host, error) {
+            Error::Unreachable { registry, why: words, transient } => {
+                Error::Unreachable { registry, why: why(&words), transient }
+            }
+            Error::NoSuchHost(registry) => {
+                let why = why("there is no such host");
+                Error::Unreachable { registry, why, transient: false }
+            }
+            // Whom to trust is looked up by our host's name.
+            Error::Tls { fault, .. } => Error::Tls { registry: self.host().to_owned(), fault },
+            other => other,
+        }
     }
 
     /// Lets the library send a request, and follow no redirect.
@@ -323,15 +344,18 @@ impl Client {
     /// Turns an answer that is not what was wanted into an error.
     fn refusal(&self, call: &Call<'_>, answer: Response<Body>) -> Error {
         let status = answer.status();
-        let host = match answer.get_uri().authority() {
-            Some(authority) => authority.to_string(),
-            None => self.host().to_owned(),
-        };
+        let is_ours = self.is_ours(answer.get_uri());
+        let host = host_in(answer.get_uri()).unwrap_or_else(|| self.host().to_owned());
         let mut body = Vec::new();
         // The status says enough where the body cannot be read.
         let _ = answer.into_body().into_reader().take(MAX_ERROR_ANSWER).read_to_end(&mut body);
         match (status, Fault::first(&body)) {
-            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => self.denied(status),
+            // Where it redirects to may be a store of files, or a proxy on the way to that, which know of no login.
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, fault)
+                if is_ours || fault.is_some() =>
+            {
+                self.denied(status)
+            }
             (StatusCode::NOT_FOUND, Some(fault)) => {
                 let what = match &*fault.code {
                     "NAME_UNKNOWN" => format!("repository {} unknown", self.repository),
@@ -340,7 +364,14 @@ impl Client {
                 };
                 Error::NotFound { registry: self.registry.clone(), what }
             }
-            _ => Error::Status { registry: host, status: status.as_u16(), message: message(&body) },
+            _ => {
+                let to_what = match is_ours {
+                    true => String::new(),
+                    false => format!(" to what `{}` redirects there", self.registry),
+                };
+                let message = to_what + &message(&body);
+                Error::Status { registry: host, status: status.as_u16(), message }
+            }
         }
     }
 
@@ -417,14 +448,21 @@ impl Client {
         what: &str,
     ) -> Result<Vec<u8>, Error> {
         let mut content = Vec::new();
+        let url = answer.get_uri().to_string();
         let mut body = answer.into_body().into_reader().take(most);
-        body.read_to_end(&mut content).map_err(|error| failure(self.host(), error.into()))?;
+        body.read_to_end(&mut content).map_err(|error| self.failed_at(&url, error.into()))?;
         if content.len() as u64 > limit {
             let limit = limit >> 20;
             return Err(Error::Invalid(format!("{what} is larger than the limit of {limit} MiB")));
         }
         Ok(content)
     }
+}
+
+/// `HOST[:PORT]` of a URL, without a user.
+pub(super) fn host_in(uri: &Uri) -> Option<String> {
+    let host = uri.host()?;
+    Some(uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 /// Does something again that failed for a passing reason, after a pause each.

@@ -191,11 +191,13 @@ impl Error {
         }
     }
 
-    /// Whether it may be over soon at a host that has answered before, which is then worth waiting for.
+    /// Whether it may be over soon at a host that has answered before, so that it is worth to wait for that.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Everywhere(errors) => errors.iter().any(Self::may_pass),
+            // It says that it is asked too often.
+            Self::Status { status: 429, .. } => false,
             other => other.is_transient(),
         }
     }
@@ -261,7 +263,8 @@ mod tests {
         for passing in [refused(), status(503), Error::Everywhere(vec![status(403), refused()])] {
             assert!(passing.may_pass(), "{passing}");
         }
-        for lasting in [status(403), Error::Everywhere(vec![status(403), status(404)])] {
+        for lasting in [status(403), status(429), Error::Everywhere(vec![status(403), status(404)])]
+        {
             assert!(!lasting.may_pass(), "{lasting}");
         }
         assert!(!refused().is_transient(), "at first contact it is an answer");

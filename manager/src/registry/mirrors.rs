@@ -106,11 +106,6 @@ impl Mirrors {
     pub(super) fn count(&self) -> usize {
         self.hosts.len()
     }
-
-    /// What a host is called in messages.
-    pub(super) fn host(&self, position: usize) -> &str {
-        &self.hosts[position].authority
-    }
 }
 
 /// The login for a host: its own. What the caller gave is for the registry itself.
