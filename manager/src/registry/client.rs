@@ -317,8 +317,11 @@ impl Client {
     /// Our error for one of the HTTP library's at a URL, which need not be the host's own: a firewall that does not let us to where the
     /// registry has its content is not the registry's fault.
     fn failed_at(&self, url: &str, error: ureq::Error) -> Error {
+        // That is about what the registry has said, and nobody else was asked.
+        let is_ours = matches!(error, ureq::Error::RequireHttpsOnly(_));
         let uri: Option<Uri> = url.parse().ok();
-        let elsewhere = uri.filter(|uri| !self.is_ours(uri)).and_then(|uri| host_in(&uri));
+        let elsewhere = uri.filter(|uri| !is_ours && !self.is_ours(uri));
+        let elsewhere = elsewhere.and_then(|uri| host_in(&uri));
         let Some(host) = elsewhere else { return failure(self.host(), error) };
         let why = |why: &str| format!("{why} (`{}` redirects there)", self.registry);
         match failure(&host, error) {
