@@ -143,10 +143,24 @@ fn is_reaper() -> bool {
     std::env::args_os().next().is_some_and(|name| name == exec::REAPER)
 }
 
-/// The directories as absolute paths: they are handed to processes with another working directory.
+/// The path of one of our directories: absolute, since it is handed to processes with another working directory, and one that JSON can
+/// name, since it is handed to the runtime in a config.json.
+fn directory(path: &Path) -> Result<std::path::PathBuf> {
+    let path = std::path::absolute(path).map_err(Error::io("find", path))?;
+    if path.to_str().is_none() {
+        return Err(Error::Rejected {
+            message: format!("{path:?} cannot hold images and containers: the path is not UTF-8"),
+            hint: Some(
+                "a container's config.json could not name it: choose another directory with `--root` and `--state`"
+                    .to_owned(),
+            ),
+        });
+    }
+    Ok(path)
+}
+
+/// The directories that commands work on.
 pub(crate) fn settings(cli: &Cli) -> Result<Settings> {
-    let absolute =
-        |path: std::path::PathBuf| std::path::absolute(&path).map_err(Error::io("find", &path));
     let rootless = rootless::is_called_by_user();
     let places = if rootless {
         let uid = rustix::process::geteuid().as_raw();
@@ -163,7 +177,7 @@ pub(crate) fn settings(cli: &Cli) -> Result<Settings> {
         hint: Some("set HOME, or give --root and --state".to_owned()),
     };
     let place = |given: &Option<std::path::PathBuf>, default: Option<std::path::PathBuf>| {
-        absolute(given.clone().or(default).ok_or_else(homeless)?)
+        directory(&given.clone().or(default).ok_or_else(homeless)?)
     };
     Ok(Settings {
         root: place(root, places.as_ref().map(|places| places.root.clone()))?,

@@ -153,7 +153,7 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Sends layers, which people know by `names`.
+    /// Sends layers, which people know by `names`, and each blob once.
     fn layers(
         &self,
         layers: &[Descriptor],
@@ -172,12 +172,16 @@ impl Sending<'_> {
             while fault().is_none() {
                 let position = next.fetch_add(1, Ordering::Relaxed);
                 let Some(layer) = layers.get(position) else { return };
-                match self.blob(layer, &*reporters[position]) {
-                    Ok(outcome) => reporters[position].end(outcome),
-                    Err(cause) => {
-                        reporters[position].end(Outcome::Failed);
-                        fault().get_or_insert(cause);
-                    }
+                let is_same = |other: &Descriptor| other.digest() == layer.digest();
+                if layers[..position].iter().any(is_same) {
+                    continue;
+                }
+                let outcome = self.blob(layer, &*reporters[position]).unwrap_or_else(|cause| {
+                    fault().get_or_insert(cause);
+                    Outcome::Failed
+                });
+                for (_, twin) in layers.iter().zip(&reporters).filter(|(other, _)| is_same(other)) {
+                    twin.end(outcome.clone());
                 }
             }
         };

@@ -31,7 +31,8 @@ pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
         .map(|(image, names)| outgoing(&store, image, names))
         .collect::<Result<_>>()?;
     let mut output = Output::open(args.output.as_deref(), "save")?;
-    write(store.layout(), &outgoing, args.format.into(), &mut output).map_err(unsaved)?;
+    let written = write(store.layout(), &outgoing, args.format.into(), &mut output);
+    written.map_err(|error| gone(&store, &chosen, &error).unwrap_or_else(|| unsaved(error)))?;
     output.flush().map_err(Error::system("write the archive"))?;
     output.keep()?;
     for (image, names) in &chosen {
@@ -39,6 +40,27 @@ pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
         emit(settings, Kind::Image, "save", image.id.as_str(), &[("name", &name)]);
     }
     Ok(())
+}
+
+/// A blob that is missing because somebody has removed the image since the archive was begun. Nobody is kept from that meanwhile: whoever reads
+/// the archive may take hours.
+fn gone(
+    store: &Store,
+    chosen: &[(Image, Vec<Reference>)],
+    error: &archive::Error,
+) -> Option<Error> {
+    if !matches!(error, archive::Error::Layout(layout::Error::MissingBlob { .. })) {
+        return None;
+    }
+    let is_gone = |image: &Image| matches!(store.hold(image), Ok(None));
+    let (image, names) = chosen.iter().find(|(image, _)| is_gone(image))?;
+    let name = names.first().map_or_else(|| image.id.to_string(), ToString::to_string);
+    Some(Error::Rejected {
+        message: format!("image `{name}` was removed while it was saved"),
+        hint: Some(
+            "the archive is not complete: pull or load the image again, and save it".to_owned(),
+        ),
+    })
 }
 
 /// What only a list keeps may be in Docker's words, which is nothing that an archive of OCI's has: it becomes an image here first.

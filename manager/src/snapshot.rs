@@ -457,14 +457,15 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
     /// Whoever looks for what a killed `nman` has left makes a container's lock anew, in the moment in which that is gone and its
     /// directory is not. Each does so once.
     const TRIES: usize = 100;
-    for _ in 1..TRIES {
+    let mut left = TRIES;
+    loop {
+        left -= 1;
         match fs::remove_dir_all(path) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && left > 0 => {}
             removed => return removed.map_err(Error::file("remove", path)),
         }
     }
-    fs::remove_dir_all(path).map_err(Error::file("remove", path))
 }
 
 #[cfg(test)]

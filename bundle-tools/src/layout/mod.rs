@@ -233,7 +233,9 @@ impl Layout {
                 format!("it has {} bytes; at most {MAX_DOCUMENT} are read", descriptor.size()),
             ));
         }
-        let mut bytes = Vec::with_capacity(USUAL_DOCUMENT);
+        // One byte more, for the read that finds its end. The size is within the limit.
+        let room = usize::try_from(descriptor.size()).unwrap_or(USUAL_DOCUMENT) + 1;
+        let mut bytes = Vec::with_capacity(room);
         let mut blob = self.blob(descriptor)?;
         blob.read_to_end(&mut bytes)
             .map_err(|source| Error::Blob { digest: descriptor.digest().to_string(), source })?;

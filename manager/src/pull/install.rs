@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use bundle::digest::{ChainId, DiffId, Digest};
+use bundle::digest::{ChainId, DiffId, Digest, Expected, Verifier};
 use bundle::layout::Layout;
 use bundle::{layer, platform};
 use oci_spec::image::{Descriptor, ImageManifest};
@@ -220,22 +220,27 @@ struct Layer {
     chain: ChainId,
     needs_blob: bool,
     needs_files: bool,
+    /// The first layer that is the same blob and brings it in, if that is another.
+    twin: Option<usize>,
 }
 
 fn plan(content: &Content, store: &Store) -> Result<Vec<Layer>, Cause> {
     let ids = content.diff_ids.iter().zip(&content.chain_ids);
-    let layers = content.manifest.layers().iter().zip(ids).map(|(descriptor, (diff_id, chain))| {
+    let mut layers: Vec<Layer> = Vec::new();
+    for (descriptor, (diff_id, chain)) in content.manifest.layers().iter().zip(ids) {
         let digest = digest_of(descriptor)?;
-        Ok(Layer {
-            needs_blob: !store.has_blob(&digest, descriptor.size()),
+        let twin = layers.iter().position(|layer| layer.digest == digest && layer.needs_blob);
+        layers.push(Layer {
+            needs_blob: twin.is_none() && !store.has_blob(&digest, descriptor.size()),
             needs_files: !store.snapshots().contains(chain),
             descriptor: descriptor.clone(),
             digest,
             diff_id: diff_id.clone(),
             chain: chain.clone(),
-        })
-    });
-    layers.collect()
+            twin,
+        });
+    }
+    Ok(layers)
 }
 
 /// What a layer left in the staging directory.
@@ -259,7 +264,7 @@ struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    /// Brings in all layers, several at a time; the first failure stops the others.
+    /// Brings in all layers, several at a time, and each blob once; the first failure stops the others.
     fn fetch(&self, source: &Source<'_>, progress: &dyn Progress) -> Result<Vec<Staged>, Cause> {
         let next = AtomicUsize::new(0);
         let cancelled = AtomicBool::new(false);
@@ -271,22 +276,30 @@ impl Pending<'_> {
             .map(|layer| progress.layer(&layer.digest, layer.descriptor.size(), Way::Pull))
             .collect();
         // The largest first: none of them is then left to come in alone.
-        let mut order: Vec<usize> = (0..self.layers.len()).collect();
+        let mut order: Vec<usize> = (0..self.layers.len())
+            .filter(|position| self.layers[*position].twin.is_none())
+            .collect();
         order.sort_by_key(|position| std::cmp::Reverse(self.layers[*position].descriptor.size()));
+        let fetch = |position: usize| {
+            let result = self.fetch_layer(position, source, &*reporters[position], &cancelled);
+            if result.is_err() {
+                cancelled.store(true, Ordering::Relaxed);
+            }
+            *results[position].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
+                Some(result);
+        };
         let work = || {
             while !cancelled.load(Ordering::Relaxed) {
                 let turn = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&position) = order.get(turn) else { return };
-                let result = self.fetch_layer(position, source, &*reporters[position], &cancelled);
-                if result.is_err() {
-                    cancelled.store(true, Ordering::Relaxed);
-                }
-                *results[position].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
-                    Some(result);
+                let Some(&first) = order.get(turn) else { return };
+                fetch(first);
+                self.twins_of(first)
+                    .take_while(|_| !cancelled.load(Ordering::Relaxed))
+                    .for_each(fetch);
             }
         };
         thread::scope(|scope| {
-            for _ in 1..PARALLEL.min(self.layers.len()) {
+            for _ in 1..PARALLEL.min(order.len()) {
                 scope.spawn(work);
             }
             work();
@@ -303,6 +316,12 @@ impl Pending<'_> {
             Some(cause) => Err(cause),
             None => Ok(staged.into_iter().filter_map(Result::ok).collect()),
         }
+    }
+
+    /// The other layers that are the same blob.
+    fn twins_of(&self, first: usize) -> impl Iterator<Item = usize> {
+        let layers = self.layers.iter().enumerate();
+        layers.filter(move |(_, layer)| layer.twin == Some(first)).map(|(position, _)| position)
     }
 
     fn fetch_layer(
@@ -330,7 +349,7 @@ impl Pending<'_> {
         cancelled: &AtomicBool,
     ) -> Result<Staged, Cause> {
         let layer = &self.layers[position];
-        let blob = layer.needs_blob.then(|| self.staging.path(&format!("{position}.blob")));
+        let blob = layer.needs_blob.then(|| self.blob_path(position));
         // What is linked is read all the same, and thereby verified.
         let copy = blob.as_deref().filter(|blob| !source.links(&layer.digest, blob));
         let take = |content: Box<dyn Read + Send + '_>| {
@@ -349,14 +368,30 @@ impl Pending<'_> {
                 take(content)
             })?
         } else {
-            take(Box::new(self.store.blob(&layer.digest, layer.descriptor.size())?))?
+            take(self.kept(layer)?)?
         };
         Ok(Staged { blob, ..staged })
     }
 
+    /// The content of a blob that is here: in the store, or brought in by another layer.
+    fn kept(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, Cause> {
+        let size = layer.descriptor.size();
+        let Some(twin) = layer.twin else {
+            return Ok(Box::new(self.store.blob(&layer.digest, size)?));
+        };
+        let path = self.blob_path(twin);
+        let file = File::open(&path).map_err(store::Error::file("open", &path))?;
+        let expected = Expected { digest: layer.digest.clone(), size: Some(size) };
+        Ok(Box::new(Verifier::new(file, expected)))
+    }
+
+    fn blob_path(&self, position: usize) -> PathBuf {
+        self.staging.path(&format!("{position}.blob"))
+    }
+
     /// Takes away what came of a layer that was not what it should be.
     fn clear(&self, position: usize) -> Result<(), Cause> {
-        let blob = self.staging.path(&format!("{position}.blob"));
+        let blob = self.blob_path(position);
         fs::remove_file(&blob).map_err(store::Error::file("remove", &blob))?;
         Ok(remove_tree(&self.staging.path(&format!("{position}.layer")))?)
     }

@@ -32,6 +32,14 @@ pub(super) fn later<B>(answer: &Response<B>) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
+/// Whether a part of something is the one from byte `from` on: `Content-Range: bytes 7-9/10`. What does not say so is taken at its word:
+/// it is what was asked for.
+pub(super) fn begins_at<B>(part: &Response<B>, from: u64) -> bool {
+    let Some(range) = header(part, "content-range") else { return true };
+    let first = range.trim().strip_prefix("bytes").and_then(|range| range.split_once('-'));
+    first.is_some_and(|(first, _)| first.trim().parse() == Ok(from))
+}
+
 fn header<'a, B>(answer: &'a Response<B>, name: &str) -> Option<&'a str> {
     answer.headers().get(name)?.to_str().ok()
 }
@@ -116,6 +124,18 @@ mod tests {
         assert_eq!(later(&answer(503, "Retry-After", "7")), None);
         let known = Timestamp::parse("1994-11-06T08:49:37Z");
         assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), known);
+    }
+
+    #[test]
+    fn a_part_begins_where_it_says_or_where_it_was_asked_to() {
+        let is_it = |range: &str| begins_at(&answer(206, "Content-Range", range), 7);
+        for range in ["bytes 7-9/10", "bytes 7-9/*", " bytes  7-9/10"] {
+            assert!(is_it(range), "{range}");
+        }
+        for range in ["bytes 0-9/10", "bytes 70-99/100", "bytes */10", "lines 7-9/10", ""] {
+            assert!(!is_it(range), "{range}");
+        }
+        assert!(begins_at(&answer(206, "Other", "x"), 7));
     }
 
     #[test]

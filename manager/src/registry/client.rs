@@ -17,7 +17,7 @@ use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, AsSendBody, Body, ResponseExt, SendBody};
 
-use super::answer::{MAX_WAITS, elsewhere, later, origin};
+use super::answer::{MAX_WAITS, begins_at, elsewhere, later, origin};
 use super::auth::{self, Credentials};
 use super::challenge::{self, Challenge};
 use super::error::{Error, TlsFault};
@@ -35,8 +35,7 @@ const MAX_REDIRECTS: u32 = 5;
 /// The largest error answer that is read.
 pub(super) const MAX_ERROR_ANSWER: u64 = 64 << 10;
 /// Pauses before a request that failed for a passing reason is made again.
-pub(super) const RETRY_AFTER: [Duration; 2] =
-    [Duration::from_millis(200), Duration::from_millis(1000)];
+const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
 
 /// How one host is to be approached.
 #[derive(Clone, Debug, Default)]
@@ -147,16 +146,22 @@ impl Client {
         url
     }
 
-    /// GETs `path` within the repository. `from` is the first byte wanted, where it is not the first of all.
-    pub(super) fn get(&self, path: &str, from: u64) -> Result<Response<Body>, Error> {
+    /// GETs `path` within the repository from byte `from` on. The answer is a 206 that begins there, or begins at the first byte: a
+    /// server need not know ranges, and one that refuses this range (416) or sends another is asked for the whole.
+    pub(super) fn get_from(&self, path: &str, from: u64) -> Result<Response<Body>, Error> {
         let mut call = Call::get(self.url(path));
-        if path.starts_with("manifests/") {
-            call.headers.push(("Accept", ACCEPT.join(", ")));
-        }
         if from > 0 {
             call.headers.push(("Range", format!("bytes={from}-")));
+            let wanted =
+                [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE];
+            let answer = self.call(&call, &wanted)?;
+            match answer.status() {
+                StatusCode::OK => return Ok(answer),
+                StatusCode::PARTIAL_CONTENT if begins_at(&answer, from) => return Ok(answer),
+                _ => call.headers.clear(),
+            }
         }
-        self.call(&call, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT])
+        self.call(&call, &[StatusCode::OK])
     }
 
     /// Asks whether the host lets us in, logging in if it wants that.
@@ -172,13 +177,18 @@ impl Client {
         call: &Call<'_>,
         wanted: &[StatusCode],
     ) -> Result<Response<Body>, Error> {
-        let (mut pauses, mut waits) = (RETRY_AFTER.into_iter(), MAX_WAITS);
-        loop {
-            match (self.attempt(call, wanted, &mut waits), pauses.next()) {
-                (Err(error), Some(pause)) if error.is_transient() => thread::sleep(pause),
-                (result, _) => return result,
-            }
-        }
+        let mut waits = MAX_WAITS;
+        again(|| self.attempt(call, wanted, &mut waits))
+    }
+
+    /// Makes a request, and `take`s what comes in answer, all of it again where the connection breaks on the way.
+    pub(super) fn whole<T>(
+        &self,
+        call: &Call<'_>,
+        take: impl Fn(Response<Body>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut waits = MAX_WAITS;
+        again(|| take(self.attempt(call, &[StatusCode::OK], &mut waits)?))
     }
 
     /// [`call`](Self::call) for what must not be repeated blindly.
@@ -301,7 +311,31 @@ impl Client {
                 self.run(request.body(body).map_err(malformed)?)
             }
         };
-        answer.map_err(|error| failure(self.host(), error))
+        answer.map_err(|error| self.failed_at(url, error))
+    }
+
+    /// Our error for one of the HTTP library's at a URL, which need not be the host's own: a firewall that does not let us to where the
+    /// registry has its content is not the registry's fault.
+    fn failed_at(&self, url: &str, error: ureq::Error) -> Error {
+        // That is about what the registry has said, and nobody else was asked.
+        let is_ours = matches!(error, ureq::Error::RequireHttpsOnly(_));
+        let uri: Option<Uri> = url.parse().ok();
+        let elsewhere = uri.filter(|uri| !is_ours && !self.is_ours(uri));
+        let elsewhere = elsewhere.and_then(|uri| host_in(&uri));
+        let Some(host) = elsewhere else { return failure(self.host(), error) };
+        let why = |why: &str| format!("{why} (`{}` redirects there)", self.registry);
+        match failure(&host, error) {
+            Error::Unreachable { registry, why: words, transient } => {
+                Error::Unreachable { registry, why: why(&words), transient }
+            }
+            Error::NoSuchHost(registry) => {
+                let why = why("there is no such host");
+                Error::Unreachable { registry, why, transient: false }
+            }
+            // Whom to trust is looked up by our host's name.
+            Error::Tls { fault, .. } => Error::Tls { registry: self.host().to_owned(), fault },
+            other => other,
+        }
     }
 
     /// Lets the library send a request, and follow no redirect.
@@ -313,15 +347,18 @@ impl Client {
     /// Turns an answer that is not what was wanted into an error.
     fn refusal(&self, call: &Call<'_>, answer: Response<Body>) -> Error {
         let status = answer.status();
-        let host = match answer.get_uri().authority() {
-            Some(authority) => authority.to_string(),
-            None => self.host().to_owned(),
-        };
+        let is_ours = self.is_ours(answer.get_uri());
+        let host = host_in(answer.get_uri()).unwrap_or_else(|| self.host().to_owned());
         let mut body = Vec::new();
         // The status says enough where the body cannot be read.
         let _ = answer.into_body().into_reader().take(MAX_ERROR_ANSWER).read_to_end(&mut body);
         match (status, Fault::first(&body)) {
-            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => self.denied(status),
+            // Where it redirects to may be a store of files, or a proxy on the way to that, which know of no login.
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, fault)
+                if is_ours || fault.is_some() =>
+            {
+                self.denied(status)
+            }
             (StatusCode::NOT_FOUND, Some(fault)) => {
                 let what = match &*fault.code {
                     "NAME_UNKNOWN" => format!("repository {} unknown", self.repository),
@@ -330,7 +367,14 @@ impl Client {
                 };
                 Error::NotFound { registry: self.registry.clone(), what }
             }
-            _ => Error::Status { registry: host, status: status.as_u16(), message: message(&body) },
+            _ => {
+                let to_what = match is_ours {
+                    true => String::new(),
+                    false => format!(" to what `{}` redirects there", self.registry),
+                };
+                let message = to_what + &message(&body);
+                Error::Status { registry: host, status: status.as_u16(), message }
+            }
         }
     }
 
@@ -364,18 +408,21 @@ impl Client {
 
     /// Reads a manifest, not more than the limit, and verifies it against what is known of it.
     pub(super) fn document(&self, selector: &str, size: Option<u64>) -> Result<Document, Error> {
-        let answer = self.get(&format!("manifests/{selector}"), 0)?;
+        let mut call = Call::get(self.url(&format!("manifests/{selector}")));
+        call.headers.push(("Accept", ACCEPT.join(", ")));
+        let limit = size.unwrap_or(MAX_MANIFEST).min(MAX_MANIFEST);
+        let what = format!("manifest `{selector}`");
+        let (headers, content) = self.whole(&call, |answer| {
+            let headers = answer.headers().clone();
+            Ok((headers, self.read(answer, limit + 1, MAX_MANIFEST, &what)?))
+        })?;
         let header = |name: &str| {
-            let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
         let media_type = header("content-type");
         let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
         let promised: Option<Digest> = header("docker-content-digest").parse().ok();
-
-        let limit = size.unwrap_or(MAX_MANIFEST).min(MAX_MANIFEST);
-        let what = format!("manifest `{selector}`");
-        let content = self.read(answer, limit + 1, MAX_MANIFEST, &what)?;
         if media_type == "text/html" && content.trim_ascii_start().starts_with(b"<") {
             return Err(Error::Invalid(format!(
                 "`{}` answered with a web page instead of {what}: a proxy or a login page may stand in the registry's place",
@@ -404,13 +451,31 @@ impl Client {
         what: &str,
     ) -> Result<Vec<u8>, Error> {
         let mut content = Vec::new();
+        let url = answer.get_uri().to_string();
         let mut body = answer.into_body().into_reader().take(most);
-        body.read_to_end(&mut content).map_err(|error| failure(self.host(), error.into()))?;
+        body.read_to_end(&mut content).map_err(|error| self.failed_at(&url, error.into()))?;
         if content.len() as u64 > limit {
             let limit = limit >> 20;
             return Err(Error::Invalid(format!("{what} is larger than the limit of {limit} MiB")));
         }
         Ok(content)
+    }
+}
+
+/// `HOST[:PORT]` of a URL, without a user.
+pub(super) fn host_in(uri: &Uri) -> Option<String> {
+    let host = uri.host()?;
+    Some(uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+/// Does something again that failed for a passing reason, after a pause each.
+pub(super) fn again<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut pauses = RETRY_AFTER.into_iter();
+    loop {
+        match (attempt(), pauses.next()) {
+            (Err(error), Some(pause)) if error.is_transient() => thread::sleep(pause),
+            (result, _) => return result,
+        }
     }
 }
 

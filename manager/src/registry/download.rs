@@ -1,14 +1,13 @@
 //! A file of any web server, for `import` and `build`: the same trust and the same limits as at a registry, and nothing of its protocol.
 
 use std::io::{self, Read};
-use std::thread;
 use std::time::UNIX_EPOCH;
 
 use bundle::reason::reason;
 use ureq::http::{Uri, header::LAST_MODIFIED};
 use ureq::{Agent, Body, BodyReader};
 
-use super::client::{MAX_ERROR_ANSWER, RETRY_AFTER, agent, is_loopback};
+use super::client::{MAX_ERROR_ANSWER, again, agent, is_loopback};
 use super::error::Error;
 use super::fault::{failure, message};
 use super::tls::Tls;
@@ -33,13 +32,7 @@ impl Download {
         let is_plain = uri.scheme_str() == Some("http");
         let config = tls.config(&[&host], None)?;
         let agent = agent(config, is_plain || !tls.verify, is_loopback(&host));
-        let mut pauses = RETRY_AFTER.into_iter();
-        loop {
-            match (Self::ask(&agent, url, &host), pauses.next()) {
-                (Err(error), Some(pause)) if error.is_transient() => thread::sleep(pause),
-                (answer, _) => return answer,
-            }
-        }
+        again(|| Self::ask(&agent, url, &host))
     }
 
     fn ask(agent: &Agent, url: &str, host: &str) -> Result<Self, Error> {

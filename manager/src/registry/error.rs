@@ -133,6 +133,11 @@ impl Error {
                  /etc/nman/certs.d/HOST/hosts.toml"
                     .to_owned(),
             ),
+            Self::Status { status: 429, .. } => Some(
+                "it limits how much is pulled from here: try again later, or log in with \
+                 `nman login`, which may raise the limit"
+                    .to_owned(),
+            ),
             Self::Mismatch { .. } => {
                 Some("the registry or a proxy on the way altered the content; try again".to_owned())
             }
@@ -185,6 +190,17 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether it may be over soon at a host that has answered before, so that it is worth to wait for that.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Everywhere(errors) => errors.iter().any(Self::may_pass),
+            // It says that it is asked too often.
+            Self::Status { status: 429, .. } => false,
+            other => other.is_transient(),
+        }
+    }
 }
 
 fn several(errors: &[Error]) -> String {
@@ -233,6 +249,26 @@ mod tests {
     fn a_registrys_message_cannot_write_escape_sequences_or_more_lines() {
         assert_eq!(printable("bad\u{1b}[31m\nthing\u{202e}. "), "bad [31m thing");
         assert_eq!(printable(&"x".repeat(1000)).len(), MAX_MESSAGE);
+    }
+
+    #[test]
+    fn who_has_answered_before_is_waited_for_when_it_cannot_be_asked() {
+        let refused = || Error::Unreachable {
+            registry: "r".to_owned(),
+            why: "connection refused".to_owned(),
+            transient: false,
+        };
+        let status =
+            |status| Error::Status { registry: "r".to_owned(), status, message: String::new() };
+        for passing in [refused(), status(503), Error::Everywhere(vec![status(403), refused()])] {
+            assert!(passing.may_pass(), "{passing}");
+        }
+        for lasting in [status(403), status(429), Error::Everywhere(vec![status(403), status(404)])]
+        {
+            assert!(!lasting.may_pass(), "{lasting}");
+        }
+        assert!(!refused().is_transient(), "at first contact it is an answer");
+        assert!(status(429).hint().unwrap().contains("nman login"));
     }
 
     #[test]

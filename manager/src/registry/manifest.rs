@@ -125,10 +125,12 @@ fn check_image(manifest: &ImageManifest) -> Result<(), String> {
         return Err(format!("is not a container image: its configuration is `{kind}`"));
     }
     if config.size() > MAX_CONFIG {
-        return Err(format!("has a configuration of {} bytes, over the limit", config.size()));
+        let (size, limit) = (config.size(), MAX_CONFIG);
+        return Err(format!("has a configuration of {size} bytes, over the limit of {limit}"));
     }
     if manifest.layers().len() > MAX_LAYERS {
-        return Err(format!("has {} layers, over the limit", manifest.layers().len()));
+        let count = manifest.layers().len();
+        return Err(format!("has {count} layers, over the limit of {MAX_LAYERS}"));
     }
     for descriptor in manifest.layers() {
         if !is_layer(descriptor.media_type()) {

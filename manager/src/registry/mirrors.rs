@@ -94,7 +94,7 @@ impl Mirrors {
             if !self.hosts[position].can.pull {
                 continue;
             }
-            match self.client(position).and_then(|client| client.get(path, from)) {
+            match self.client(position).and_then(|client| client.get_from(path, from)) {
                 Ok(answer) => return Ok((answer, position)),
                 Err(error) => errors.push(error),
             }
@@ -105,11 +105,6 @@ impl Mirrors {
     /// How many hosts there are.
     pub(super) fn count(&self) -> usize {
         self.hosts.len()
-    }
-
-    /// What a host is called in messages.
-    pub(super) fn host(&self, position: usize) -> &str {
-        &self.hosts[position].authority
     }
 }
 

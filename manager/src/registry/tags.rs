@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 use ureq::ResponseExt as _;
-use ureq::http::StatusCode;
 
 use super::answer::absolute;
 use super::client::{Call, Client};
@@ -26,10 +25,12 @@ impl Client {
         let mut tags = Vec::new();
         let mut url = self.url("tags/list");
         for _ in 0..MAX_PAGES {
-            let answer = self.call(&Call::get(url), &[StatusCode::OK])?;
-            let link = answer.headers().get("link").and_then(|link| link.to_str().ok());
-            let next = link.and_then(next_page).and_then(|next| absolute(next, answer.get_uri()));
-            let content = self.read(answer, MAX_PAGE + 1, MAX_PAGE, "the list of tags")?;
+            let (next, content) = self.whole(&Call::get(url), |answer| {
+                let link = answer.headers().get("link").and_then(|link| link.to_str().ok());
+                let next = link.and_then(next_page);
+                let next = next.and_then(|next| absolute(next, answer.get_uri()));
+                Ok((next, self.read(answer, MAX_PAGE + 1, MAX_PAGE, "the list of tags")?))
+            })?;
             let page: Page = serde_json::from_slice(&content).map_err(|error| {
                 Error::Invalid(format!("the list of tags is malformed: {error}"))
             })?;

@@ -52,3 +52,25 @@ fn snapshots_below_an_active_one_are_not_collected() {
     assert!(snapshots.contains(&chains[0]));
     assert!(!snapshots.contains(&chains[1]));
 }
+
+#[test]
+fn a_tree_is_removed_with_what_comes_into_it_meanwhile_and_one_that_is_gone_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..50 {
+                let _ = fs::write(tree.join("lock"), "");
+                std::thread::yield_now();
+            }
+        });
+        remove_tree(&tree).unwrap();
+    });
+    assert!(!tree.exists());
+    remove_tree(&tree).unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let refused = remove_tree(&file).unwrap_err().to_string();
+    assert_eq!(refused, format!("cannot remove `{}`: not a directory", file.display()));
+}

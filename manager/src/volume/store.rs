@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,9 @@ const HALF: &str = ".half-";
 
 /// What holds the files of a volume, in its directory.
 const DATA: &str = "_data";
+
+/// What is known of a volume, in its directory.
+const RECORD: &str = "volume.json";
 
 /// A volume.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,12 +85,12 @@ impl Volumes {
 
     /// Keeps everybody else from filling a volume.
     pub fn lock_data(&self, name: &VolumeName) -> Result<Lock> {
-        Self::lock_file(&self.root.join(name.as_str()).join("volume.json"))
+        Self::lock_file(&self.root.join(name.as_str()).join(RECORD))
     }
 
     /// The same, unless somebody has done so already.
     pub fn try_lock_data(&self, name: &VolumeName) -> Result<Option<Lock>> {
-        let path = self.root.join(name.as_str()).join("volume.json");
+        let path = self.root.join(name.as_str()).join(RECORD);
         Self::lock_file_with(&path, FlockOperation::NonBlockingLockExclusive)
     }
 
@@ -119,7 +123,7 @@ impl Volumes {
         };
         let name = VolumeName::parse(name).map_err(|_| missing())?;
         let directory = self.root.join(name.as_str());
-        let path = directory.join("volume.json");
+        let path = directory.join(RECORD);
         let text = match fs::read(&path) {
             Err(error) if is_missing(&error) => {
                 if !directory.is_dir() {
@@ -182,10 +186,8 @@ impl Volumes {
             _ => Err(Error::io("make", &directory.join(DATA))(error)),
         })?;
         // The same file: whoever fills the volume has it locked.
-        let path = directory.join("volume.json");
-        let text = serde_json::to_vec_pretty(&volume)
-            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
-        fs::write(&path, text).map_err(Error::io("write", &path))?;
+        let path = directory.join(RECORD);
+        volume.write(&path).map_err(Error::io("write", &path))?;
         Ok(true)
     }
 
@@ -220,7 +222,7 @@ impl Volumes {
         let make = || -> std::io::Result<()> {
             fs::DirBuilder::new().mode(0o700).create(&half)?;
             make_directory(&half.join(DATA))?;
-            fs::write(half.join("volume.json"), serde_json::to_vec_pretty(&volume)?)?;
+            volume.write(&half.join(RECORD))?;
             fs::rename(&half, &path)
         };
         make().map_err(Error::io("make", &path))?;
@@ -316,6 +318,13 @@ impl Volume {
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.labels.contains_key(ANONYMOUS)
+    }
+
+    /// Writes its record so that it outlives a power cut: the rename behind it may, and a volume without is a damaged one.
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        let mut file = fs::File::create(path)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_data()
     }
 
     /// Whether it is a cache of builds.

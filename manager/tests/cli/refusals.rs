@@ -315,3 +315,20 @@ fn what_dockers_daemon_would_refuse_ends_with_1_and_a_process_without_a_place_wi
     world.nman(["rm", "-f", "up"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_directory_of_ours_that_is_not_utf8_is_refused_before_anything_is_made_there() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::new();
+    for option in ["--root", "--state"] {
+        let directory = world.path("x").join(std::ffi::OsStr::from_bytes(b"r\xff"));
+        let command = world.command(Vec::<&str>::new()).args([option]).args([&directory]);
+        let refused = command.args(["volume", "create", "kept"]).run().exits(1).stderr();
+        let line = format!(
+            "nman: {directory:?} cannot hold images and containers: the path is not UTF-8\n"
+        );
+        assert!(refused.starts_with(&line), "{refused}");
+        assert!(!directory.exists());
+    }
+    world.assert_no_container();
+}

@@ -1,6 +1,7 @@
 //! Volumes and mounts, as containers see them, and what becomes of them.
 
 use super::world::{World, entries};
+use nconform::fixture::strace;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
@@ -477,4 +478,20 @@ fn a_volume_without_a_record_is_told_and_mended_or_removed() {
     assert!(!directory.exists());
     assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
     world.assert_no_container();
+}
+
+#[test]
+fn the_record_of_a_volume_is_on_the_disk_before_it_is_one() {
+    let world = World::new();
+    let (root, state) = (world.path("root"), world.path("state"));
+    let place = ["--root", root.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let args = [&place[..], &["volume", "create", "kept"]].concat();
+    let options = ["-y", "-f", "-e", "trace=fdatasync,rename,renameat,renameat2"];
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_nman"));
+    let (made, calls) = strace(&options, program, &args);
+    made.ok();
+    let at = |what: &str| calls.iter().position(|call| call.contains(what));
+    let synced = at("/volumes/.half-kept/volume.json>) = 0");
+    let named = at("/volumes/.half-kept\", ");
+    assert!(synced.is_some() && synced < named, "{calls:#?}");
 }

@@ -1,7 +1,7 @@
 //! Loading what `docker save` and skopeo write.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bundle::digest::Digest;
@@ -259,4 +259,50 @@ fn manifest_inspect_shows_what_a_registry_has_and_pulls_nothing() {
         "{refused}"
     );
     assert_eq!(nman.run(&["images", "-q"]).ok().stdout(), "");
+}
+
+/// Bytes that gzip makes no smaller.
+fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+#[test]
+fn an_image_that_is_removed_while_it_is_saved_is_told_to_be() {
+    let _sandbox = Sandbox::enter();
+    let (nman, directory) = (Nman::new(), scratch_dir());
+    // While the first of them is on its way, the other is not open yet.
+    let [one, two] = [1, 2].map(|seed| noise(seed, 2 << 20));
+    let image = TestImage::default().layer(&[Entry::File("one", &one, 0o644)]);
+    let image = image.layer(&[Entry::File("two", &two, 0o644)]);
+    let file = archive(&image, directory.path(), "docker-archive", "app:1");
+    nman.run(&["load", "-q", "-i", file.to_str().unwrap()]).ok();
+
+    let fifo = directory.path().join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    let saving = nman.command().args(["save", "app:1", "-o"]).args([&fifo]);
+    let refused = std::thread::scope(|scope| {
+        let saving = scope.spawn(|| saving.run().exits(1).stderr());
+        let mut archive = File::open(&fifo).unwrap();
+        let mut beginning = [0; 4096];
+        archive.read_exact(&mut beginning).unwrap();
+        nman.run(&["rmi", "app:1"]).ok();
+        std::io::copy(&mut archive, &mut std::io::sink()).unwrap();
+        saving.join().unwrap()
+    });
+    let line =
+        "nman: image `app:1` was removed while it was saved\n\nhint: the archive is not complete";
+    assert!(refused.starts_with(line), "{refused}");
 }

@@ -248,6 +248,20 @@ fn a_redirect_to_another_host_carries_neither_token_nor_password() {
 }
 
 #[test]
+fn where_a_redirect_leads_is_named_when_nobody_answers_there() {
+    let _sandbox = Sandbox::enter();
+    for (elsewhere, why) in
+        [("127.0.0.1:1", "connection refused"), ("content.invalid", "there is no such host")]
+    {
+        let server = redirecting(TestImage::two_layers(), format!("http://{elsewhere}"));
+        let error = refused(&server, &ann());
+        let address = server.address();
+        let expected = format!("cannot reach `{elsewhere}`: {why} (`{address}` redirects there)");
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
 fn a_redirect_within_the_host_keeps_the_login() {
     let _sandbox = Sandbox::enter();
     let realm = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
@@ -315,7 +329,8 @@ fn a_challenge_from_where_a_redirect_leads_is_not_answered() {
     });
     let server = redirecting(image, format!("http://{}", thief.address()));
     let error = refused(&server, &ann());
-    assert!(error.contains("denied access"), "{error}");
+    let (there, here) = (thief.address(), server.address());
+    assert_eq!(error, format!("`{there}` answered 401 to what `{here}` redirects there"));
     let seen = thief.requests();
     assert!(!seen.is_empty());
     assert!(seen.iter().all(|request| request.header("authorization").is_none()), "{seen:?}");

@@ -83,6 +83,15 @@ impl TestImage {
         self
     }
 
+    /// With layers of its own again, of five two different ones.
+    pub(crate) fn with_twins(mut self) -> Self {
+        for position in [0, 1, 0] {
+            self.layers.push(self.layers[position].clone());
+            self.diff_ids.push(self.diff_ids[position].clone());
+        }
+        self
+    }
+
     pub(crate) fn config(&self) -> Vec<u8> {
         let diff_ids: Vec<_> = self.diff_ids.iter().map(Digest::as_str).collect();
         let config = json!({

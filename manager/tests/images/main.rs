@@ -5,6 +5,7 @@
 
 mod archives;
 mod first_run;
+mod flaky;
 mod hostile;
 mod images;
 mod imports;

@@ -260,6 +260,25 @@ fn a_layer_that_may_not_be_taken_over_from_another_repository_is_sent() {
 }
 
 #[test]
+fn a_layer_that_an_image_has_twice_is_sent_once() {
+    let _sandbox = Sandbox::enter();
+    let image = TestImage::two_layers().with_twins();
+    let from = Server::with_image(image, |_, answer| answer);
+    let nman = Nman::new();
+    nman.run(&["pull", "-q", &from.reference().to_string()]).ok();
+    let to = Server::start(narrow);
+    let name = to.reference().to_string();
+    nman.tag(&from.reference().to_string(), &name);
+    let told = nman.run(&["push", &name]).ok().stderr();
+    assert_eq!(told.matches(": Pushed\n").count(), 5, "{told}");
+    let requests = to.requests();
+    let sent = requests
+        .iter()
+        .filter(|request| request.method == "PUT" && request.path.contains("digest="));
+    assert_eq!(sent.count(), 3, "two layers and the configuration");
+}
+
+#[test]
 fn a_platform_that_is_asked_for_has_to_be_that_of_the_image() {
     let _sandbox = Sandbox::enter();
     let registry = Registry::start();

@@ -275,6 +275,28 @@ fn layers_compressed_with_zstd_come_in_and_go_out_as_they_are() {
 }
 
 #[test]
+fn a_layer_that_an_image_has_twice_is_fetched_once() {
+    let _sandbox = Sandbox::enter();
+    let image = TestImage::two_layers().with_twins();
+    let server = crate::lying::Server::with_image(image.clone(), |_, answer| answer);
+    let (_root, store) = store();
+    let lines = Lines::new(Vec::new());
+    let pulled = pull(&server.reference(), &options(), &store, &lines).unwrap();
+    for layer in &image.layers {
+        let digest = bundle::digest::Digest::of(layer);
+        let asked = |request: &&crate::lying::Request| request.path.ends_with(digest.as_str());
+        assert_eq!(server.requests().iter().filter(asked).count(), 1, "{digest}");
+    }
+    let told = String::from_utf8(lines.into_inner()).unwrap();
+    assert_eq!(told.matches(": Pull complete\n").count(), 5, "{told}");
+    // Each is unpacked for what it is above another stack.
+    let snapshots = store.snapshots();
+    assert!(pulled.chain_ids.iter().all(|chain| snapshots.contains(chain)));
+    let top = snapshots.files(pulled.chain_ids.last().unwrap());
+    assert_eq!(fs::read_to_string(top.join("etc/gone")).unwrap(), "lower\n");
+}
+
+#[test]
 fn a_docker_schema_2_image_is_kept_as_an_oci_one_and_has_its_own_digest_wherever_it_goes() {
     let _sandbox = Sandbox::enter();
     let registry = Registry::start();
