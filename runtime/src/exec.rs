@@ -3,11 +3,11 @@
 use crate::args;
 use crate::cgroup::{Cgroup, Subgroups};
 use crate::cli::Parsed;
+use crate::create;
 use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
-use crate::interrupt::Interrupt;
 use crate::kill;
 use crate::launch::{self, Launch};
 use crate::log;
@@ -86,9 +86,7 @@ fn spawn(
     let again = again.map_err(|error| Error::io("duplicate the console socket", &error))?;
     let handed = |console, init| -> Result<Handed> {
         // In a container that is paused, from above perhaps, it may never be ready.
-        let interrupt = (!detach).then(Interrupt::new).transpose();
-        let failed = |errno| Error::system("prepare for signals while the process is made", errno);
-        let interrupt = interrupt.map_err(failed)?;
+        let interrupt = if detach { None } else { create::interrupt()? };
         Ok(Handed { console, init: Some(init), interrupt, ..Handed::default() })
     };
     match parent::spawn(plan, cgroup, handed(console, init)?) {
@@ -132,7 +130,7 @@ fn follow(
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| {
             log::debug(|| "setns_init: about to exec".to_owned());
-            child.go()
+            child.go(plan)
         })
         .and_then(|()| executed(&child, plan, saved, agent.as_mut(), detach));
     let ended = started.and_then(|()| {
