@@ -65,7 +65,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         .map_err(|error| asked_by(error, parsed, document))?;
     let at_limit = planner::Options { at_limit: true, ..options };
     plan.warnings.iter().for_each(|warning| log::note(warning));
-    let mut cgroup = cgroup(parsed, &saved, &host)?;
+    let mut cgroup =
+        cgroup(parsed, &saved, &host).map_err(|error| because_it_ended(error, &saved))?;
     let terminal = process.terminal().unwrap_or(false);
     let at_limit = || planner::exec(&process, &host, &at_limit);
     follow(parsed, plan, at_limit, &mut cgroup, &saved, terminal, init)
@@ -118,7 +119,8 @@ fn follow(
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut agent = plan.listener().map(Agent::connect).transpose()?;
-    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init, detach)?;
+    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init, detach)
+        .map_err(|error| because_it_ended(error, saved))?;
     let plan = &plan;
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
@@ -159,6 +161,15 @@ fn executed(
     match detach {
         true => child.surely_executed(plan, &mut launch),
         false => child.executed(plan, &mut launch),
+    }
+}
+
+/// With the container its cgroups and namespaces are gone, whichever of them was missed first.
+#[cold]
+fn because_it_ended(error: Error, saved: &Saved) -> Error {
+    match (&error, kill::init(saved)) {
+        (Error::Step(_) | Error::Cgroup(_), Ok(None)) => stopped(&saved.id),
+        _ => error,
     }
 }
 

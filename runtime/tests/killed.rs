@@ -173,6 +173,19 @@ fn an_exec_whose_container_is_killed_when_it_is_ready_says_that_it_was_killed() 
     sandbox.assert_clean();
 }
 
+/// Its namespaces cannot be joined any more then, and which of the steps to them fails is nobody's business.
+#[test]
+fn an_exec_whose_container_is_killed_before_it_is_entered_says_that_it_is_stopped() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let (exec, delayed) = (["exec", container.id(), "true"], "socketpair:delay_enter");
+    let output = kill_the_init_meanwhile(&container, &runtime, delayed, &exec, || true);
+    output.exits(255).says("cannot exec in a stopped container");
+    let _ = runtime.call(["delete", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
 #[test]
 fn a_start_whose_container_is_killed_before_it_is_told_to_go_on_says_that_it_was_killed() {
     let sandbox = Sandbox::enter();
