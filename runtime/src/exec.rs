@@ -167,10 +167,13 @@ fn executed(
 /// With the container its cgroups and namespaces are gone, whichever of them was missed first.
 #[cold]
 fn because_it_ended(error: Error, saved: &Saved) -> Error {
-    match (&error, kill::init(saved)) {
-        (Error::Step(_) | Error::Cgroup(_), Ok(None)) => stopped(&saved.id),
-        _ => error,
-    }
+    let ended = match &error {
+        // On its way out it has no namespaces any more, and has not ended yet.
+        Error::Step(failure) if failure.errno == Errno::SRCH => true,
+        Error::Step(_) | Error::Cgroup(_) => matches!(kill::init(saved), Ok(None)),
+        _ => false,
+    };
+    if ended { stopped(&saved.id) } else { error }
 }
 
 fn stopped(id: &str) -> Error {
