@@ -54,7 +54,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     protect::our_executable()?;
     let checked = check(&args)?;
     let mut created = create(&args, &checked, None, None)?;
-    if let Err(error) = created.init.go() {
+    if let Err(error) = created.init.go(&created.plan) {
         end(&args, &mut created.init, &created.made);
         delete::remove_made(created.made);
         return Err(error);
@@ -71,7 +71,7 @@ pub(crate) fn end(args: &Args, init: &mut Init, made: &Made) {
 }
 
 /// Makes the container. A terminal's master goes to `--console-socket`, or to `console` where that is not given. An `interrupt` takes it
-/// back while its hooks run.
+/// back before it is ready, and while its hooks run.
 ///
 /// # Errors
 /// As [`run`].
@@ -212,18 +212,14 @@ pub(crate) fn make_cgroup(plan: &Plan, mark: Mark) -> Result<Cgroup> {
     }
 }
 
-/// By which whoever runs the container in the foreground is told to end, where hooks run before it is followed to its end: nobody knows
-/// for how long.
+/// By which whoever runs the container in the foreground is told to end before its program runs: a hook may take any time, and so may a
+/// mount, or a cgroup that somebody has paused.
 ///
 /// # Errors
 /// When it cannot be had.
-pub(crate) fn interrupt(checked: &Checked) -> Result<Option<Interrupt>> {
-    let last = [Kind::StartContainer, Kind::Poststart];
-    let kinds =
-        [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer].into_iter().chain(last);
-    let runs_hooks = kinds.into_iter().any(|kind| !listed(&checked.spec, kind).is_empty());
-    let interrupt = runs_hooks.then(Interrupt::new).transpose();
-    interrupt.map_err(|errno| Error::system("prepare for signals while hooks run", errno))
+pub(crate) fn interrupt() -> Result<Option<Interrupt>> {
+    let failed = |errno| Error::system("prepare for signals while the process is made", errno);
+    Interrupt::new().map(Some).map_err(failed)
 }
 
 /// The bundle's config.json, parsed and free of findings.

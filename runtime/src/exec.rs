@@ -3,11 +3,11 @@
 use crate::args;
 use crate::cgroup::{Cgroup, Subgroups};
 use crate::cli::Parsed;
+use crate::create;
 use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
-use crate::interrupt::Interrupt;
 use crate::kill;
 use crate::launch::{self, Launch};
 use crate::log;
@@ -65,7 +65,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         .map_err(|error| asked_by(error, parsed, document))?;
     let at_limit = planner::Options { at_limit: true, ..options };
     plan.warnings.iter().for_each(|warning| log::note(warning));
-    let mut cgroup = cgroup(parsed, &saved, &host)?;
+    let mut cgroup =
+        cgroup(parsed, &saved, &host).map_err(|error| because_it_ended(error, &saved))?;
     let terminal = process.terminal().unwrap_or(false);
     let at_limit = || planner::exec(&process, &host, &at_limit);
     follow(parsed, plan, at_limit, &mut cgroup, &saved, terminal, init)
@@ -86,9 +87,7 @@ fn spawn(
     let again = again.map_err(|error| Error::io("duplicate the console socket", &error))?;
     let handed = |console, init| -> Result<Handed> {
         // In a container that is paused, from above perhaps, it may never be ready.
-        let interrupt = (!detach).then(Interrupt::new).transpose();
-        let failed = |errno| Error::system("prepare for signals while the process is made", errno);
-        let interrupt = interrupt.map_err(failed)?;
+        let interrupt = if detach { None } else { create::interrupt()? };
         Ok(Handed { console, init: Some(init), interrupt, ..Handed::default() })
     };
     match parent::spawn(plan, cgroup, handed(console, init)?) {
@@ -120,7 +119,8 @@ fn follow(
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut agent = plan.listener().map(Agent::connect).transpose()?;
-    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init, detach)?;
+    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init, detach)
+        .map_err(|error| because_it_ended(error, saved))?;
     let plan = &plan;
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
@@ -132,7 +132,7 @@ fn follow(
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| {
             log::debug(|| "setns_init: about to exec".to_owned());
-            child.go()
+            child.go(plan)
         })
         .and_then(|()| executed(&child, plan, saved, agent.as_mut(), detach));
     let ended = started.and_then(|()| {
@@ -162,6 +162,18 @@ fn executed(
         true => child.surely_executed(plan, &mut launch),
         false => child.executed(plan, &mut launch),
     }
+}
+
+/// With the container its cgroups and namespaces are gone, whichever of them was missed first.
+#[cold]
+fn because_it_ended(error: Error, saved: &Saved) -> Error {
+    let ended = match &error {
+        // On its way out it has no namespaces any more, and has not ended yet.
+        Error::Step(failure) if failure.errno == Errno::SRCH => true,
+        Error::Step(_) | Error::Cgroup(_) => matches!(kill::init(saved), Ok(None)),
+        _ => false,
+    };
+    if ended { stopped(&saved.id) } else { error }
 }
 
 fn stopped(id: &str) -> Error {

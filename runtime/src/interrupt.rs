@@ -1,4 +1,4 @@
-//! Being told to end while hooks are at work, before there is a program to pass that on to.
+//! Being told to end before there is a program to pass that on to: while the process is set up, and while hooks are at work.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;

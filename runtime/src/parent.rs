@@ -55,9 +55,8 @@ impl Init {
     ///
     /// # Errors
     /// When it died while it waited.
-    pub fn go(&self) -> Result<()> {
-        wire::send_go(self.socket.as_fd())
-            .map_err(|errno| Error::system("let the container's init go on", errno))
+    pub fn go(&self, plan: &Plan) -> Result<()> {
+        wire::send_go(self.socket.as_fd()).map_err(|_| died(plan, self.pid))
     }
 
     /// Maps the ids of a bind source that it has found in its root, and lets it go on.
@@ -67,18 +66,18 @@ impl Init {
         };
         let (child, trees) = (self.pidfd.as_fd(), &self.resources.trees);
         sources::map_for(child, tree, plan, bind.source, trees)?;
-        self.go()
+        self.go(plan)
     }
 
     /// The helper stage has made the init, our child too (`CLONE_PARENT`), and ends.
-    fn continue_in(&mut self, pid: i32) -> Result<()> {
+    fn continue_in(&mut self, plan: &Plan, pid: i32) -> Result<()> {
         let wrong =
             |errno| Error::system(format!("find the container's init, process {pid}"), errno);
         let pid = Pid::from_raw(pid).ok_or_else(|| wrong(Errno::SRCH))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(wrong)?;
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
         (self.pid, self.pidfd) = (pid, pidfd);
-        self.go()
+        self.go(plan)
     }
 
     /// What a hook that runs meanwhile is ended by: that we are told to end, or that there is no init any more.
@@ -270,7 +269,7 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
             Ok(Some(Message::Forked { step, pid }))
                 if matches!(plan.steps.get(step), Some(Step { op: Op::Fork { .. }, .. })) =>
             {
-                init.continue_in(pid)?;
+                init.continue_in(plan, pid)?;
             }
             Ok(Some(Message::Tree { step, fd })) => init.map_tree(plan, step, fd)?,
             Ok(Some(Message::Forked { .. } | Message::Listener { .. })) => {

@@ -58,7 +58,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     if !parsed.is_set("no-subreaper") {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let interrupt = create::interrupt(&checked)?;
+    let interrupt = create::interrupt()?;
     let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console, interrupt)?;
     let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd, |_| Ok(())));
     delete::remove_made(made);

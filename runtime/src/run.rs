@@ -37,7 +37,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let manager = service_manager(&mut args);
-    let interrupt = create::interrupt(&checked)?;
+    let interrupt = create::interrupt()?;
     let Created { plan, mut init, made, mut agent, notify } =
         create::create(&args, &checked, console, interrupt)?;
     let noted = made.starting();
@@ -54,7 +54,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let ended = noted
         .and_then(|()| foreground.attach())
         .and_then(|()| foreground.pass_on(Notify::between(notify, manager)))
-        .and_then(|()| init.go())
+        .and_then(|()| init.go(&plan))
         .and_then(|()| if somebody_waits { executed(false) } else { Ok(()) })
         .and_then(|()| init.poststart(made.saved()))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd, &mut executed));
@@ -77,7 +77,7 @@ fn detached(mut args: Args) -> Result<()> {
     made.unlock();
     let mut launch = launch(&plan, &made, agent.as_mut());
     let started = noted
-        .and_then(|()| init.go())
+        .and_then(|()| init.go(&plan))
         .and_then(|()| init.surely_executed(&plan, &mut launch))
         .and_then(|()| init.poststart(made.saved()));
     if let Err(error) = started {

@@ -16,6 +16,7 @@ use crate::sd_notify::Notify;
 use crate::signal::SIGKILL;
 use crate::state::Status;
 use crate::wire;
+use rustix::io::Errno;
 use rustix::process::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -85,12 +86,15 @@ fn awaited(record: &Record) -> Result<Option<(Notify, OwnedFd)>> {
 fn start(record: &Record, saved: &Saved) -> std::result::Result<(), Unexecuted> {
     let other = Unexecuted::Other;
     let mut agent = saved.listener.as_ref().map(Agent::connect).transpose().map_err(other)?;
-    let socket = record.connect_start().map_err(other)?;
+    let socket = record.connect_start().map_err(|error| match error {
+        // Nobody listens any more.
+        Error::System { errno: Errno::CONNREFUSED, .. } => Unexecuted::Died,
+        error => other(error),
+    })?;
     if let Some(agent) = &agent {
         agent.watch(socket.as_fd()).map_err(other)?;
     }
-    wire::send_go(socket.as_fd())
-        .map_err(|errno| other(Error::system(format!("start container `{}`", saved.id), errno)))?;
+    wire::send_go(socket.as_fd()).map_err(|_| Unexecuted::Died)?;
     match saved.start_hooks {
         true => record.starting(),
         false => record.started(),

@@ -374,8 +374,8 @@ fn a_fault_of_the_process_is_not_looked_for_in_config_json() {
     let container = runtime.start(&sleeper());
     let options = ["--process-label", "no_such_label"];
     let typed = runtime.call(["exec"]).args(options).args([container.id(), "true"]).run();
-    let said = typed.stderr();
-    assert!(said.starts_with("nrun: --process-label: "), "{said}");
+    let words = "selinux label is specified in config, but selinux is disabled or not supported";
+    typed.exits(255).says(&format!("nrun: --process-label: {words}"));
     let process = json!({"args": ["true"], "cwd": "/", "selinuxLabel": "no_such_label"});
     let file = runtime.root().join("process.json");
     fs::write(&file, process.to_string()).expect("write process.json");

@@ -3,13 +3,15 @@
 //! The moments are spread over the time that the command takes, measured in the same run.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nconform::fixture::{
-    BundleDir, Capture, Output, Runtime, Sandbox, cgroups, criu, idmappable_dir, scratch_dir,
-    strace,
+    BundleDir, Capture, Container, Output, Runtime, Sandbox, cgroups, criu, idmappable_dir,
+    scratch_dir, strace,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
 
@@ -117,8 +119,91 @@ fn a_create_whose_init_is_killed_at_its_end_leaves_nothing() {
         let create = ["--root", &root, "create", "--pid-file", &file, "--bundle", &path, &id];
         strace(&slowly, runtime.program(), &create).0
     });
-    output.exits(1).says("let the container's init go on");
+    output.exits(1).says("did not get ready: its init was killed by signal 9");
     assert!(!runtime.root().join(&id).exists());
+    sandbox.assert_clean();
+}
+
+/// Runs the command under strace with one call `delayed` for two seconds, and kills the container's init meanwhile, once it is `time`.
+fn kill_the_init_meanwhile(
+    container: &Container<'_>,
+    runtime: &Runtime,
+    delayed: &str,
+    command: &[&str],
+    time: impl Fn() -> bool + Send + Sync,
+) -> Output {
+    let init = container.pid();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begin = Instant::now();
+            while !time() {
+                assert!(begin.elapsed() < Duration::from_secs(20), "{command:?} did not begin");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(Duration::from_millis(500));
+            kill_process(init, Signal::KILL).expect("kill the init");
+        });
+        let root = runtime.root().display().to_string();
+        let options = ["-e", &format!("inject={delayed}=2000000")];
+        let command = [&["--root", &root][..], command].concat();
+        strace(&options, runtime.program(), &command).0
+    })
+}
+
+#[test]
+fn an_exec_whose_container_is_killed_when_it_is_ready_says_that_it_was_killed() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let file = runtime.root().join("exec.pid").display().to_string();
+    let exec = ["exec", "--pid-file", &file, container.id(), "true"];
+    let has_two = || {
+        let groups = cgroups::named(container.id());
+        let processes = |group: &PathBuf| fs::read_to_string(group.join("cgroup.procs"));
+        groups
+            .iter()
+            .filter_map(|group| processes(group).ok())
+            .any(|list| list.lines().count() == 2)
+    };
+    let delayed = "linkat:delay_enter";
+    let output = kill_the_init_meanwhile(&container, &runtime, delayed, &exec, has_two);
+    let words = format!("cannot exec in container `{}`: its process was killed", container.id());
+    output.exits(255).says(&words);
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+/// Its namespaces cannot be joined any more then, and which of the steps to them fails is nobody's business.
+#[test]
+fn an_exec_whose_container_is_killed_before_it_is_entered_says_that_it_is_stopped() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let (exec, delayed) = (["exec", container.id(), "true"], "socketpair:delay_enter");
+    let output = kill_the_init_meanwhile(&container, &runtime, delayed, &exec, || true);
+    output.exits(255).says("cannot exec in a stopped container");
+    let _ = runtime.call(["delete", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_start_whose_container_is_killed_before_it_is_told_to_go_on_says_that_it_was_killed() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    for delayed in ["connect:delay_enter", "connect:delay_exit"] {
+        let container = runtime.create(&bundle, [""; 0]);
+        let directory = fs::File::open(runtime.root().join(container.id())).expect("its directory");
+        // Its lock is held as long as the command is at work.
+        let is_locked = || match flock(&directory, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => flock(&directory, FlockOperation::Unlock).is_err(),
+            Err(_) => true,
+        };
+        let start = ["start", container.id()];
+        let output = kill_the_init_meanwhile(&container, &runtime, delayed, &start, is_locked);
+        let words = format!("cannot start container `{}`: its process was killed", container.id());
+        output.exits(1).says(&words);
+        let _ = runtime.call(["delete", container.id()]).run().ok();
+    }
     sandbox.assert_clean();
 }
 

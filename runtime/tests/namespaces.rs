@@ -202,6 +202,21 @@ fn host_and_domain_name_are_set_inside_only() {
     assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").expect("a host name"), before);
 }
 
+/// Without a namespace for them, which empty names do not need, they would be the host's.
+#[test]
+fn empty_host_and_domain_names_are_none() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let files = ["/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname"];
+    let before = files.map(|file| fs::read_to_string(file).expect("a name")).concat();
+    let bundle = BundleDir::new().set("/hostname", "").set("/domainname", "");
+    let bundle = bundle.args(["cat", files[0], files[1]]);
+    assert_eq!(runtime.run(&bundle).ok().stdout(), before);
+    let bundle = bundle.without_namespace("uts");
+    let plan = runtime.call(["plan", "--bundle"]).args([bundle.path()]).run().ok().stdout();
+    assert!(!plan.contains("name to"), "{plan}");
+}
+
 #[test]
 fn kernel_parameters_are_set_in_the_namespaces_they_belong_to() {
     let _sandbox = Sandbox::enter();

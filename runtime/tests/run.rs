@@ -1,11 +1,14 @@
 //! `run` in the foreground: what it passes on, what it returns, and what it removes.
 
+use std::ffi::CString;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -170,6 +173,35 @@ fn run_that_is_told_to_end_while_a_hook_runs_takes_the_container_back() {
             sandbox.assert_clean();
         }
     }
+}
+
+/// As where the server of a network's file system is gone: a mount has its target below one that nobody answers for.
+#[test]
+fn run_that_is_told_to_end_while_a_mount_hangs_takes_the_container_back() {
+    let sandbox = Sandbox::enter();
+    let (runtime, silent) = (Runtime::under_test(), scratch_dir());
+    let fuse = fs::File::options().read(true).write(true).open("/dev/fuse").expect("/dev/fuse");
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
+    let options = CString::new(options).expect("no NUL");
+    mount("fuse", silent.path(), "fuse", MountFlags::empty(), Some(&*options)).expect("mount it");
+    let bind = json!({"destination": "/silent", "type": "none", "source": silent.path(), "options": ["bind"]});
+    let below = json!({"destination": "/silent/below", "type": "tmpfs", "source": "tmpfs"});
+    let bundle = BundleDir::new().push("/mounts", bind).push("/mounts", below);
+    for signal in [Signal::TERM, Signal::INT] {
+        let id = runtime.new_id();
+        let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
+        await_file(&runtime.root().join(&id));
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(child.try_wait().expect("look for nrun"), None, "{output}");
+        kill_process(Pid::from_child(&child), signal).expect("signal nrun");
+        let status = child.wait().expect("wait for nrun").code();
+        assert_eq!(status, Some(128 + signal.as_raw()), "{output}");
+        output.says(&format!("cannot run container `{id}`: told to end by SIG"));
+        assert!(!runtime.root().join(&id).exists());
+    }
+    drop(fuse);
+    unmount(silent.path(), UnmountFlags::DETACH).expect("unmount it");
+    sandbox.assert_clean();
 }
 
 /// There is no program yet that could be told.

@@ -176,10 +176,12 @@ impl<'a> Builder<'a> {
         if self.namespaces.new.contains(Kinds::NETWORK) {
             self.push(Op::Loopback, "/linux/namespaces");
         }
-        if let Some(name) = self.spec().hostname().clone() {
+        // An empty name is none, and needs no UTS namespace: it would be the host's.
+        let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+        if let Some(name) = given(self.spec().hostname()) {
             self.push(Op::Hostname(name), "/hostname");
         }
-        if let Some(name) = self.spec().domainname().clone() {
+        if let Some(name) = given(self.spec().domainname()) {
             self.push(Op::Domainname(name), "/domainname");
         }
         let sysctls = sysctl::plan(self.linux, self.host.joined_own)?;

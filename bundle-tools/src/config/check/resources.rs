@@ -160,12 +160,16 @@ fn network(resources: &LinuxResources, report: &mut Report) {
     }
 }
 
-/// RDMA limits are lines of a file, with the device's name in front.
+/// RDMA limits are lines of a file, with the device's name in front. "You MUST specify at least one of the `hcaHandles` or
+/// `hcaObjects` in a given entry" (config-linux.md, RDMA).
 fn rdma(resources: &LinuxResources, report: &mut Report) {
-    for name in resources.rdma().iter().flat_map(|devices| devices.keys()) {
+    for (name, limits) in resources.rdma().iter().flatten() {
         if !is_file_name(name) || name.contains(char::is_whitespace) {
             let message = format!("`{name}` is not a name of an RDMA device");
             report.add(member("/rdma", name), message);
+        }
+        if limits.hca_handles().is_none() && limits.hca_objects().is_none() {
+            report.add(member("/rdma", name), "has neither `hcaHandles` nor `hcaObjects`");
         }
     }
 }

@@ -235,6 +235,8 @@ faults! {
            "`../2MB` is not a size such as `64KB`, `2MB` or `1GB`";
     network_priority: r#""eth1""#, r#""lo""#, r#"«"eth1 5\neth2""#
         => "/linux/resources/network/priorities/0/name", "`eth1 5\neth2` is not a name of a network device";
+    rdma_limit: r#"{"hcaHandles": 3}"#, r#"{"hcaObjects": 3}"#, "«{}"
+        => "/linux/resources/rdma/mlx5_1", "has neither `hcaHandles` nor `hcaObjects`";
     rdma: r#""mlx5_1": {"#, r#""rxe3": {"#, r#""mlx5_1 hca_handle=9": «{"#
         => "/linux/resources/rdma/mlx5_1 hca_handle=9",
            "`mlx5_1 hca_handle=9` is not a name of an RDMA device";
