@@ -4,7 +4,9 @@ use crate::assemble::{disassemble, enter_private_mounts, mount_root};
 use crate::attach::{self, Shown, Wish};
 use crate::cli::StartArgs;
 use crate::connection;
-use crate::container::{Attached, Containers, Dir, Guard, Mark, RestartPolicy, State, Status};
+use crate::container::{
+    Attached, Containers, Dir, Guard, Mark, RestartPolicy, State, Status, Turn,
+};
 use crate::detach::DetachKeys;
 use crate::each::each;
 use crate::error::{Error, Result};
@@ -12,13 +14,6 @@ use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
 use crate::volume::place;
 use crate::{apparmor, bundle, labels, notice, rm, terminal};
-use std::time::{Duration, Instant};
-
-/// How long whoever else is at work on a container is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Between two looks whether they are still.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts a container. The socket is its monitor's.
 pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
@@ -62,7 +57,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
 /// Who has written down that it has ended may still be about to let go of it, and somebody may be starting or copying
 /// from it: as in Docker, that is waited for.
 fn take(dir: &Dir, name: &str) -> Result<Option<(Guard, bool)>> {
-    let begun = Instant::now();
+    let turn = Turn::begin();
     loop {
         match dir.state()?.status {
             Status::Running | Status::Restarting => return Ok(None),
@@ -86,13 +81,9 @@ fn take(dir: &Dir, name: &str) -> Result<Option<(Guard, bool)>> {
             }
             return Ok(Some((guard, is_abandoned)));
         }
-        if begun.elapsed() > PATIENCE {
-            return Err(Error::WrongState {
-                message: format!("container {name} is being changed by another process"),
-                hint: None,
-            });
+        if !turn.wait() {
+            return Err(dir.busy("start", name));
         }
-        std::thread::sleep(PAUSE);
     }
 }
 
