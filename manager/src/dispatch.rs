@@ -44,7 +44,7 @@ fn call(cli: &Cli, settings: &Settings) -> Result<u8> {
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(settings, args)
         }
-        Command::Start(args) => lines(start::start_detached(settings, &args.names)),
+        Command::Start(args) => lines(start::start_detached(settings, &args.names)?),
         Command::Attach(args) => attach::attach(settings, args),
         Command::Exec(args) => exec::exec(settings, args),
         Command::Ps(args) => print(&ps::ps(settings, args)?).map(|()| 0),
