@@ -315,3 +315,13 @@ fn what_dockers_daemon_would_refuse_ends_with_1_and_a_process_without_a_place_wi
     world.nman(["rm", "-f", "up"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn who_may_open_too_few_files_is_told_how_many() {
+    let world = World::new();
+    let few = ["-c", "ulimit -n 12 && exec \"$@\"", "sh"];
+    let said = world.run_command_by("/bin/sh", &few, &["--rm"], &["true"]).run().exits(125);
+    let hint = ": no file descriptors available\n\nhint: no more than 12 files may be open at a time here: `ulimit -n` raises that\n";
+    assert!(said.stderr().ends_with(hint), "{said}");
+    world.assert_no_container();
+}
