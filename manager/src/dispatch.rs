@@ -18,17 +18,16 @@ use std::path::Path;
 mod network;
 mod store;
 
-/// Runs the command; returns the program's exit code.
-pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
+/// Runs the command; returns the program's exit code. For a user it may enter a namespace, in which [`settings`] would say something else.
+pub(crate) fn dispatch(cli: &Cli, settings: &Settings) -> Result<u8> {
     // Another process does the work, and finds its own way.
     if matches!(&cli.command, Command::Exec(args) if args.detach && !is_reaper()) {
         return exec::exec_in_background();
     }
-    let settings = settings(cli)?;
     if settings.rootless && works_on_stores(&cli.command) {
-        rootless::enter(&settings, &mut warn)?;
+        rootless::enter(settings, &mut warn)?;
     }
-    call(cli, &settings)
+    call(cli, settings)
 }
 
 fn call(cli: &Cli, settings: &Settings) -> Result<u8> {
@@ -44,7 +43,7 @@ fn call(cli: &Cli, settings: &Settings) -> Result<u8> {
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(settings, args)
         }
-        Command::Start(args) => lines(start::start_detached(settings, &args.names)),
+        Command::Start(args) => lines(start::start_detached(settings, &args.names)?),
         Command::Attach(args) => attach::attach(settings, args),
         Command::Exec(args) => exec::exec(settings, args),
         Command::Ps(args) => print(&ps::ps(settings, args)?).map(|()| 0),

@@ -6,8 +6,10 @@
 use nman::cli::{Cli, Complaint, complain};
 use nman::error::Error;
 use nman::process::MONITOR;
-use nman::rootless::pause;
+use nman::rootless::{self, pause};
+use nman::settings::Settings;
 use nman::{exec, journal, monitor};
+use rustix::process::{Resource, getrlimit};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
@@ -60,12 +62,16 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> ExitCode {
     said::note_places(&cli.global);
-    let result = dispatch::dispatch(cli);
+    // Found out before the command enters the user's namespace, where it is root.
+    let (result, settings) = match dispatch::settings(cli) {
+        Ok(settings) => (dispatch::dispatch(cli, &settings), Some(settings)),
+        Err(error) => (Err(error), None),
+    };
     dispatch::tell_notices(cli);
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            report(cli, &error);
+            report(&error, settings.as_ref());
             ExitCode::from(failure_code(cli, &error))
         }
     }
@@ -102,10 +108,11 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
     }
 }
 
-fn report(cli: &Cli, error: &Error) {
+fn report(error: &Error, settings: Option<&Settings>) {
     let text = error.to_string();
     let (said, of_runtime) = parted(&text);
-    let hint = error.hint().or(of_runtime).or_else(|| unwritable(cli, &text));
+    let hint = error.hint().or(of_runtime).or_else(|| inaccessible(settings?, &text));
+    let hint = hint.or_else(|| too_few_files(&text));
     said::error(said, hint.as_deref());
 }
 
@@ -119,22 +126,36 @@ fn parted(text: &str) -> (&str, Option<String>) {
     }
 }
 
-/// What cannot be written is one of our own two directories.
-fn unwritable(cli: &Cli, text: &str) -> Option<String> {
+/// What cannot be written or read is in one of our own two directories.
+fn inaccessible(settings: &Settings, text: &str) -> Option<String> {
     let named = |path: &std::path::Path| text.contains(&*path.to_string_lossy());
-    let (path, option) = match dispatch::settings(cli).ok()? {
-        settings if named(&settings.root) => (settings.root, "--root"),
-        settings if named(&settings.state) => (settings.state, "--state"),
-        _ => return None,
-    };
+    let places = [(&settings.root, "--root"), (&settings.state, "--state")];
+    let (path, option) = places.into_iter().find(|(path, _)| named(path))?;
     let path = path.display();
-    if text.ends_with("no space left on device") {
+    let is_full = text.ends_with("no space left on device");
+    if is_full && option == "--state" {
+        return Some(format!(
+            "the file system of `{path}` is full: `df -h {path}` and `df -i {path}` show it"
+        ));
+    }
+    if is_full {
         return Some(format!(
             "the disk of `{path}` is full: `nman system df` shows what takes the room, `nman system prune` frees some"
         ));
     }
+    if text.ends_with("permission denied") && settings.rootless {
+        return Some(rootless::OF_OTHERS.to_owned());
+    }
     text.ends_with("read-only file system").then(|| {
         format!("`{path}` cannot be written: mount it writable, or choose another directory with `{option}`")
+    })
+}
+
+/// How many files may be open is for whoever calls to say.
+fn too_few_files(text: &str) -> Option<String> {
+    let limit = getrlimit(Resource::Nofile).current?;
+    text.ends_with("no file descriptors available").then(|| {
+        format!("no more than {limit} files may be open at a time here: `ulimit -n` raises that")
     })
 }
 

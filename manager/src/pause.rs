@@ -22,7 +22,7 @@ pub fn pause(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Vec<
             message: format!("cannot pause container {name}: container {} {why}", record.id),
             hint: None,
         };
-        let _lock = dir.lock_changes()?;
+        let _lock = dir.lock_changes_to("pause", name)?;
         match dir.state()?.status {
             Status::Running => {}
             Status::Paused => return Err(refused("is already paused")),
@@ -48,7 +48,7 @@ pub fn unpause(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Ve
     Ok(each(names, |name| {
         let dir = containers.find(name)?;
         let record = dir.record()?;
-        let lock = dir.lock_changes()?;
+        let lock = dir.lock_changes_to("unpause", name)?;
         if dir.state()?.status != Status::Paused {
             return Err(Error::WrongState {
                 message: format!(
@@ -65,7 +65,7 @@ pub fn unpause(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Ve
 
 /// Lets a container go on that is paused, or that was about to be.
 pub fn resume(settings: &Settings, dir: &Dir, record: &Record) -> Result<()> {
-    let lock = dir.lock_changes()?;
+    let lock = dir.lock_changes_to("unpause", record.name.as_str())?;
     resume_locked(settings, dir, record, lock)
 }
 

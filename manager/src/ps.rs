@@ -9,7 +9,7 @@ mod ports;
 use crate::cli::PsArgs;
 use crate::clock::{Timestamp, human};
 use crate::connection;
-use crate::container::{Containers, MountKind, MountPoint, Record, State};
+use crate::container::{ContainerId, Containers, MountKind, MountPoint, Record, State};
 use crate::disk;
 use crate::error::Result;
 use crate::health;
@@ -20,6 +20,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::table::{plain, shorten};
 use filter::Wanted;
+use std::collections::BTreeMap;
 
 const LIST: List = List {
     columns: &[
@@ -94,18 +95,19 @@ fn entries(
 ) -> Result<Vec<Entry>> {
     let filtered = |keys: &[&str]| keys.iter().any(|key| view.filters.has(key));
     let named = view.shows("Networks") || filtered(&["network"]);
-    let mut networks = if view.shows("Ports") || named {
-        network::State::at(&settings.state).connected()?
-    } else {
-        Vec::new()
-    };
+    // By container, so that each looks at its own alone: there may be thousands of both.
+    let mut networks: BTreeMap<ContainerId, Vec<NetworkPlan>> = BTreeMap::new();
+    if view.shows("Ports") || named {
+        for plan in network::State::at(&settings.state).connected()? {
+            networks.entry(plan.container.clone()).or_default().push(plan);
+        }
+    }
     let mut entries = Vec::new();
     for (record, state) in containers.list()? {
         if !is_wanted(&state) {
             continue;
         }
-        let (own, others) = networks.into_iter().partition(|plan| plan.container == record.id);
-        networks = others;
+        let own = networks.remove(&record.id).unwrap_or_default();
         let directory = containers.dir(&record.id);
         let health = record.supervision.health.as_ref().map(|_| health::word(&directory));
         let endpoints = match named {

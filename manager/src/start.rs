@@ -1,10 +1,14 @@
 //! `nman start`: runs a stopped container again, from its record and its own layer.
 
+mod order;
+
 use crate::assemble::{disassemble, enter_private_mounts, mount_root};
 use crate::attach::{self, Shown, Wish};
 use crate::cli::StartArgs;
 use crate::connection;
-use crate::container::{Attached, Containers, Dir, Guard, Mark, RestartPolicy, State, Status};
+use crate::container::{
+    Attached, Containers, Dir, Guard, Mark, RestartPolicy, State, Status, Turn,
+};
 use crate::detach::DetachKeys;
 use crate::each::each;
 use crate::error::{Error, Result};
@@ -12,13 +16,7 @@ use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
 use crate::volume::place;
 use crate::{apparmor, bundle, labels, notice, rm, terminal};
-use std::time::{Duration, Instant};
-
-/// How long whoever else is at work on a container is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Between two looks whether they are still.
-const PAUSE: Duration = Duration::from_millis(10);
+use std::panic::resume_unwind;
 
 /// Starts a container. The socket is its monitor's.
 pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
@@ -62,7 +60,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
 /// Who has written down that it has ended may still be about to let go of it, and somebody may be starting or copying
 /// from it: as in Docker, that is waited for.
 fn take(dir: &Dir, name: &str) -> Result<Option<(Guard, bool)>> {
-    let begun = Instant::now();
+    let turn = Turn::begin();
     loop {
         match dir.state()?.status {
             Status::Running | Status::Restarting => return Ok(None),
@@ -86,13 +84,9 @@ fn take(dir: &Dir, name: &str) -> Result<Option<(Guard, bool)>> {
             }
             return Ok(Some((guard, is_abandoned)));
         }
-        if begun.elapsed() > PATIENCE {
-            return Err(Error::WrongState {
-                message: format!("container {name} is being changed by another process"),
-                hint: None,
-            });
+        if !turn.wait() {
+            return Err(dir.busy("start", name));
         }
-        std::thread::sleep(PAUSE);
     }
 }
 
@@ -113,10 +107,12 @@ pub fn start_by_policy(settings: &Settings, args: &StartArgs) -> Result<(Vec<Str
         // One that is removed meanwhile is not wanted.
         let (Ok(record), Ok(state)) = (dir.record(), dir.state()) else { continue };
         if wants(record.supervision.restart, &state, dir.has(Mark::Stopped)) {
-            wanted.push(record.name.to_string());
+            wanted.push(record);
         }
     }
-    let (started, mut errors) = start_detached(settings, &wanted);
+    wanted.sort_by_key(|record| record.created);
+    let wanted: Vec<String> = wanted.iter().map(|record| record.name.to_string()).collect();
+    let (started, mut errors) = start_detached(settings, &wanted)?;
     errors.extend(left);
     Ok((started, errors))
 }
@@ -159,14 +155,36 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
 }
 
 /// `nman start`: returns the names of those that run, and what went wrong.
-#[must_use]
-pub fn start_detached(settings: &Settings, names: &[String]) -> (Vec<String>, Vec<Error>) {
-    each(names, |name| {
+pub fn start_detached(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
+    let containers = Containers::open(&settings.containers())?;
+    Ok(each_in_order(&containers, names, |name| {
         if let Some(mut monitor) = start(settings, name)? {
             attach::until_started(&mut monitor)?;
         }
         Ok(Some(name.to_owned()))
-    })
+    }))
+}
+
+/// Does something to each of the named containers that has it run afterwards: to those that join namespaces of others when these run.
+pub fn each_in_order(
+    containers: &Containers,
+    names: &[String],
+    act: impl Fn(&str) -> Result<Option<String>> + Sync,
+) -> (Vec<String>, Vec<Error>) {
+    let waves = order::waves(containers, names);
+    if let [all] = waves.as_slice() {
+        return each(all, act);
+    }
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for wave in waves {
+        // A start makes a mount namespace, also that of a wave of one: the next wave must not inherit it.
+        let (of_wave, failed) = std::thread::scope(|scope| {
+            scope.spawn(|| each(&wave, &act)).join().unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        done.extend(of_wave);
+        errors.extend(failed);
+    }
+    (done, errors)
 }
 
 #[cfg(test)]

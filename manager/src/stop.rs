@@ -40,7 +40,7 @@ pub fn stop(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Er
 pub fn restart(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Error>)> {
     let containers = Containers::open(&settings.containers())?;
     let manner = Manner { patience: args.time, signal: args.signal.map(|signal| signal.0) };
-    Ok(each(&args.names, |name| {
+    Ok(start::each_in_order(&containers, &args.names, |name| {
         let dir = containers.find(name)?;
         let record = dir.record()?;
         if record.remove {

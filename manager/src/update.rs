@@ -50,7 +50,7 @@ fn apply(
 ) -> Result<Vec<String>> {
     let dir = containers.find(name)?;
     // Before the first look: of two at once, the second begins with what the first has made of the limits.
-    let _changes = dir.lock_changes()?;
+    let _changes = dir.lock_changes_to("update", name)?;
     let record = dir.record()?;
     check_policy(&record, args)?;
     if !record.has_cgroup() && args.limits != LimitArgs::default() {

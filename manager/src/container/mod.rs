@@ -28,7 +28,7 @@ pub use host_config::{
 pub use mount_point::{Detail, MountKind, MountPoint, Relabel};
 pub use record::{Attached, Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
 pub(crate) use store::make_private;
-pub use store::{Census, Containers, Dir, Guard, Mark};
+pub use store::{Census, Containers, Dir, Guard, Mark, Turn};
 pub use supervision::{
     DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE, HealthCheck, LogConfig, LogDriver, RestartPolicy,
     Supervised, Supervision,

@@ -13,7 +13,7 @@ mod processes;
 mod unfinished;
 
 pub use half::Census;
-pub use lock::Guard;
+pub use lock::{Guard, Turn};
 pub use mark::Mark;
 
 use super::{ContainerId, ContainerName, Record, State, Status, is_hex};

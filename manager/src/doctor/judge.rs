@@ -167,6 +167,15 @@ fn cgroups(host: &Host) -> Vec<Finding> {
     if own.version == 0 {
         return all;
     }
+    if own.read_only {
+        all[0] = finding(
+            "cgroups",
+            false,
+            Missing,
+            format!("v{}, read-only", own.version),
+            "no container gets its cgroup: mount them writable; a container of another manager has them so with `--privileged`",
+        );
+    }
     for (check, controller, options, config) in CONTROLLERS {
         let v1_name = if controller == "io" { "blkio" } else { controller };
         let good = own.controllers.iter().any(|name| name == controller || name == v1_name);
@@ -402,6 +411,7 @@ mod tests {
             cgroups: Cgroups {
                 version: 2,
                 hybrid: false,
+                read_only: false,
                 controllers: ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).into(),
                 swap: true,
             },
@@ -473,6 +483,7 @@ mod tests {
             "sysctl user.max_user_namespaces",
         );
         finds(|host| host.cgroups.version = 0, "cgroups", Missing, "mount -t cgroup2");
+        finds(|host| host.cgroups.read_only = true, "cgroups", Missing, "mount them writable");
         finds(
             |host| host.cgroups.controllers.retain(|name| name != "memory"),
             "cgroup memory",

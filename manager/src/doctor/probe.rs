@@ -9,7 +9,7 @@ use crate::network;
 use crate::runtime::Runtime;
 use crate::selinux;
 use crate::settings::Settings;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags, access};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, OpenTreeFlags};
 use std::fs;
@@ -74,6 +74,8 @@ pub struct Cgroups {
     pub version: u8,
     /// Beside version 1, the hierarchy of version 2 is mounted, too.
     pub hybrid: bool,
+    /// None can be made there, as in a container of another manager's.
+    pub read_only: bool,
     /// The controllers that can be used, of either version.
     pub controllers: Vec<String>,
     /// Whether swap can be limited.
@@ -188,18 +190,23 @@ impl Cgroups {
             let text = fs::read_to_string(directory.join("cgroup.controllers"));
             text.map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         };
+        let is_read_only =
+            |directory: &Path| access(directory, Access::WRITE_OK) == Err(Errno::ROFS);
         let swap = root.join("memory/memory.memsw.limit_in_bytes").exists();
         match controllers_of(root) {
             Ok(controllers) => Self {
                 version: 2,
                 hybrid: false,
+                read_only: is_read_only(root),
                 controllers,
                 swap: Path::new("/proc/swaps").exists(),
             },
             Err(_) => {
-                let mut controllers: Vec<String> = names("/sys/fs/cgroup")
+                let mut hierarchies = names("/sys/fs/cgroup");
+                hierarchies.retain(|name| root.join(name).join("cgroup.procs").exists());
+                let read_only = hierarchies.iter().any(|name| is_read_only(&root.join(name)));
+                let mut controllers: Vec<String> = hierarchies
                     .iter()
-                    .filter(|name| root.join(name).join("cgroup.procs").exists())
                     .flat_map(|name| name.split(',').map(str::to_owned).collect::<Vec<_>>())
                     .filter(|name| name != "unified")
                     .collect();
@@ -207,7 +214,7 @@ impl Cgroups {
                 let unified = controllers_of(&root.join("unified"));
                 let hybrid = unified.is_ok();
                 controllers.extend(unified.unwrap_or_default());
-                Self { version, hybrid, controllers, swap }
+                Self { version, hybrid, read_only, controllers, swap }
             }
         }
     }

@@ -5,6 +5,7 @@
 //! directory. It holds the container's lock for as long as it lives, and lives in the mount namespace in which the
 //! root file system was mounted, so that a kill -9 leaves neither a lock nor a mount. It prints nothing.
 
+pub mod fault;
 pub mod log;
 pub mod oom;
 pub mod probe;
@@ -389,11 +390,11 @@ impl<'a> Monitor<'a> {
     /// Whether the next one begins: false when somebody has stopped the container meanwhile.
     fn rest(&mut self, post: &mut Post, ended: Ended, delay: Duration) -> bool {
         let deadline = Instant::now() + delay;
-        let cleaned = self.runtime.delete(&self.record.id);
+        let left: Vec<Error> = self.runtime.delete(&self.record.id).err().into_iter().collect();
         self.restarts += 1;
         let mut state = self.ended_state(&ended, Status::Restarting);
         set_monitor(&mut state);
-        state.error = ended.faults(cleaned.err().as_ref());
+        state.error = ended.faults(&left);
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         tell(&ended.clients, &Event::Restarting(ended.code));
@@ -454,7 +455,7 @@ impl<'a> Monitor<'a> {
     fn conclude(self, mut ended: Ended) -> ExitCode {
         let errors = self.clean_up();
         let mut state = self.ended_state(&ended, Status::Exited);
-        state.error = ended.faults(errors.first()).or(state.error);
+        state.error = ended.faults(&errors).or(state.error);
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         let clients = std::mem::take(&mut ended.clients);
@@ -470,7 +471,8 @@ impl<'a> Monitor<'a> {
         let mut state = self.last_state();
         state.status = Status::Exited;
         state.supervised.restart_count = self.restarts;
-        state.error = errors.first().map(ToString::to_string).or(log_failed).or(state.error);
+        let known = state.error.into_iter().chain(log_failed);
+        state.error = fault::all(known.chain(errors.iter().map(ToString::to_string)));
         let _ = self.dir.set_state(&state);
         let remove = self.record.remove;
         self.farewell(remove, &Event::Exited(code), &[])

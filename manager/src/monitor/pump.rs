@@ -5,6 +5,7 @@
 //! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends. What a
 //! client has not read by then the kernel keeps for it: nobody who does not read keeps a dead container from ending.
 
+use super::fault;
 use super::log::Log;
 use super::stdio::{Ends, Reading};
 use crate::error::Error;
@@ -102,10 +103,9 @@ pub struct Ended {
 impl Ended {
     /// All that went wrong, cleaning up included: none of it hides another.
     #[must_use]
-    pub fn faults(&self, left: Option<&Error>) -> Option<String> {
+    pub fn faults(&self, left: &[Error]) -> Option<String> {
         let own = [&self.failure, &self.log_failed].into_iter().flatten().cloned();
-        let all: Vec<String> = own.chain(left.map(ToString::to_string)).collect();
-        (!all.is_empty()).then(|| all.join("; "))
+        fault::all(own.chain(left.iter().map(ToString::to_string)))
     }
 }
 

@@ -31,6 +31,9 @@ use sys::namespace::{Kinds, join};
 /// The variable that is set for what `unshare` executes: whoever is root in there is the user still.
 pub const INSIDE: &str = "NMAN_IN_USER_NAMESPACE";
 
+/// What a user is told whose directories, as far as they are named, are somebody else's.
+pub const OF_OTHERS: &str = "without root, leave --root, --state and their variables out, or give directories of your own; XDG_RUNTIME_DIR and HOME may be another user's after `su`";
+
 /// Whether an ordinary user calls: somebody who has to enter a namespace of its own before anything can be done, or is in it. For
 /// the host's root the variable says nothing.
 #[must_use]
@@ -127,10 +130,7 @@ fn make_reachable(path: &Path) -> Result<()> {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
             Err(Error::Rejected {
                 message: format!("cannot make `{}`: permission denied", path.display()),
-                hint: Some(
-                    "without root, leave --root, --state and their variables out, or give directories of your own; XDG_RUNTIME_DIR and HOME may be another user's after `su`"
-                        .to_owned(),
-                ),
+                hint: Some(OF_OTHERS.to_owned()),
             })
         }
         // Whoever needs it hears of anything else.

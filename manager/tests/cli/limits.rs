@@ -105,3 +105,38 @@ fn a_container_that_takes_too_much_memory_is_killed() {
     world.shell(&["-m", "16m"], "exec tail -c 200000000 /dev/zero").exits(137);
     world.assert_no_container();
 }
+
+#[test]
+fn a_command_that_others_keep_waiting_says_so_in_the_end() {
+    let world = World::new();
+    let slow = world.slow_runtime("create", 14);
+    let run = world.run_command(&["-d", "--name", "slow"], &["true"]).env("NMAN_RUNTIME", &slow);
+    let (mut run, _) = run.start();
+    eventually("it is being created", || world.path("begun").exists());
+    let id = world.inspect("slow", "/Id").as_str().unwrap().to_owned();
+    let commands = [
+        &["update", "--restart", "always", "slow"][..],
+        &["pause", "slow"],
+        &["unpause", "slow"],
+        &["start", "slow"],
+        &["rm", "-f", "slow"],
+    ];
+    // All at once: each waits for ten seconds.
+    let waiting = commands.map(|words| (words[0], world.command(words).start()));
+    let at_work = nconform::fixture::Capture::of("pgrep").args(["-af", &id]).run().ok().stdout();
+    for what in ["nman-monitor", "create"] {
+        assert!(at_work.contains(what), "{at_work}");
+    }
+    for (command, (mut waiting, said)) in waiting {
+        assert_eq!(waiting.wait().unwrap().code(), Some(1));
+        let verb = if command == "rm" { "remove" } else { command };
+        let expected = format!(
+            "nman: cannot {verb} container slow: another nman has been at work on it for 10 s\n\n\
+             hint: try again in a moment; `pgrep -af {id}` shows what is at work on it\n"
+        );
+        assert_eq!(said.stderr(), expected, "{command}");
+    }
+    assert!(run.wait().unwrap().success());
+    world.nman(["rm", "-f", "slow"]).ok();
+    world.assert_no_container();
+}

@@ -332,3 +332,13 @@ fn a_directory_of_ours_that_is_not_utf8_is_refused_before_anything_is_made_there
     }
     world.assert_no_container();
 }
+
+#[test]
+fn who_may_open_too_few_files_is_told_how_many() {
+    let world = World::new();
+    let few = ["-c", "ulimit -n 12 && exec \"$@\"", "sh"];
+    let said = world.run_command_by("/bin/sh", &few, &["--rm"], &["true"]).run().exits(125);
+    let hint = ": no file descriptors available\n\nhint: no more than 12 files may be open at a time here: `ulimit -n` raises that\n";
+    assert!(said.stderr().ends_with(hint), "{said}");
+    world.assert_no_container();
+}

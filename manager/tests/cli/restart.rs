@@ -251,19 +251,24 @@ fn restart_stops_and_starts_and_a_killed_container_stays_dead() {
     world.assert_no_container();
 }
 
+/// Kills a container and its monitor, so that nobody writes down that it has ended, as a power cut does.
+fn kill_with_monitor(world: &World, name: &str) {
+    let pid = |pointer| i32::try_from(world.inspect(name, pointer).as_i64().unwrap()).unwrap();
+    let init = pid("/State/Pid");
+    let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    for process in [parent.trim().parse().unwrap(), init] {
+        let process = rustix::process::Pid::from_raw(process).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
 #[test]
 fn a_policy_starts_what_died_with_its_monitor() {
     let world = World::new();
     for (name, policy) in [("kept", "unless-stopped"), ("left", "no")] {
         world.run(&["-d", "--name", name, "--restart", policy], &["sleep", "1000"]).ok();
-        let pid = |pointer| i32::try_from(world.inspect(name, pointer).as_i64().unwrap()).unwrap();
-        let init = pid("/State/Pid");
-        let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-        for process in [parent.trim().parse().unwrap(), init] {
-            let process = rustix::process::Pid::from_raw(process).unwrap();
-            rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
-        }
+        kill_with_monitor(&world, name);
     }
     eventually("both are dead", || {
         ["kept", "left"].iter().all(|name| status(&world, name) == "exited")
@@ -271,6 +276,38 @@ fn a_policy_starts_what_died_with_its_monitor() {
     assert_eq!(world.nman(["start", "--by-policy"]).ok().stdout(), "kept\n");
     assert_eq!(status(&world, "kept"), "running");
     world.nman(["rm", "-f", "kept", "left"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_joins_another_is_started_by_policy_after_it() {
+    let world = World::new();
+    // No process namespaces: the kernel keeps one until the processes in it have been waited for, which their monitors do no more.
+    let joins = [
+        ("first", ["--network", "none", "--ipc", "private"]),
+        ("second", ["--network", "container:first", "--ipc", "shareable"]),
+        ("third", ["--network", "none", "--ipc", "container:second"]),
+        ("fourth", ["--network", "container:third", "--ipc", "private"]),
+        ("fifth", ["--network", "container:first", "--ipc", "private"]),
+    ];
+    let names = joins.map(|(name, _)| name);
+    for (name, joined) in joins {
+        let options = ["-d", "--name", name, "--restart", "always"].into_iter().chain(joined);
+        world.run(&options.collect::<Vec<_>>(), &["sleep", "1000"]).ok();
+    }
+    // The order of ids is another one each time.
+    for _ in 0..2 {
+        names.iter().rev().for_each(|name| kill_with_monitor(&world, name));
+        eventually("all are dead", || names.iter().all(|name| status(&world, name) == "exited"));
+        let started = world.nman(["start", "--by-policy"]).ok().stdout();
+        assert_eq!(started, "first\nsecond\nfifth\nthird\nfourth\n");
+    }
+    let last_first = names.iter().rev().copied();
+    world.nman(["restart", "-t", "0"].into_iter().chain(last_first.clone())).ok();
+    world.nman(["stop", "-t", "0"].into_iter().chain(names)).ok();
+    let started = world.nman(["start"].into_iter().chain(last_first)).ok().stdout();
+    assert_eq!(started, "first\nfifth\nsecond\nthird\nfourth\n");
+    world.nman(["rm", "-f"].iter().chain(names.iter().rev())).ok();
     world.assert_no_container();
 }
 

@@ -3,7 +3,7 @@
 use crate::world::{IMAGE, Layers, World};
 use nconform::fixture::Registry;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 /// Two layers more: the upper one takes a file away, hides a directory, and has a device.
 fn marked() -> Layers {
@@ -164,4 +164,22 @@ fn a_read_only_mount_keeps_the_flags_of_its_source() {
     rustix::mount::unmount(&source, rustix::mount::UnmountFlags::empty()).unwrap();
     let seen = seen.ok().stdout();
     assert!(seen.contains(" ro,nosuid,nodev"), "{seen}");
+}
+
+/// Root's own directories are there, and only what is in them cannot be reached.
+#[test]
+fn directories_of_somebody_else_are_said_to_be_none_of_the_users() {
+    let world = World::without_image();
+    let of_root = nconform::fixture::scratch_dir();
+    fs::set_permissions(of_root.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let there = of_root.path().display().to_string();
+    let missing = of_root.path().join("nman").display().to_string();
+    for given in [["--root", &there], ["--root", &missing], ["--state", &there]] {
+        for words in [&["ps", "-a"][..], &["images"], &["run", "--rm", IMAGE, "true"]] {
+            let said = world.nman(given.iter().chain(words).copied());
+            assert!(!said.success());
+            let hint = "permission denied\n\nhint: without root, leave --root, --state and their variables out";
+            assert!(said.stderr().contains(hint), "{given:?} {words:?}: {said}");
+        }
+    }
 }

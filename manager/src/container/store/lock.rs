@@ -6,6 +6,36 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, stat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a command waits for whoever else is at work on a container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether they are still.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A command's wait for whoever else is at work on a container. It has an end: a runtime that hangs in a hook or on a dead file system
+/// keeps its container's locks for ever, and the command is to say so.
+#[derive(Debug)]
+pub struct Turn(Instant);
+
+impl Turn {
+    /// The wait begins.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Waits a little; false when that has been long enough.
+    #[must_use]
+    pub fn wait(&self) -> bool {
+        let goes_on = self.0.elapsed() <= PATIENCE;
+        if goes_on {
+            std::thread::sleep(PAUSE);
+        }
+        goes_on
+    }
+}
 
 /// The lock of one container: whoever has it may change the container. Released when dropped, or when the process
 /// ends.
@@ -65,7 +95,47 @@ impl Dir {
     /// it until its config.json is there, and a monitor from before the runtime reads that until it is written down that the
     /// container runs. It is the directory that is locked, so that nothing is written.
     pub fn lock_changes(&self) -> Result<OwnedFd> {
-        lock_open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY, FlockOperation::LockExclusive)
+        self.flock_changes(FlockOperation::LockExclusive)
+    }
+
+    /// The same for a command that is `to` do something with the container of this name, which does not wait for ever.
+    pub fn lock_changes_to(&self, to: &str, name: &str) -> Result<OwnedFd> {
+        let turn = Turn::begin();
+        loop {
+            match self.flock_changes(FlockOperation::NonBlockingLockExclusive) {
+                Err(Error::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::WouldBlock =>
+                {
+                    if !turn.wait() {
+                        return Err(self.busy(to, name));
+                    }
+                }
+                // Removed since it was found.
+                Err(_) if !self.path.is_dir() => {
+                    return Err(Error::NoSuchContainer(name.to_owned()));
+                }
+                locked => return locked,
+            }
+        }
+    }
+
+    fn flock_changes(&self, operation: FlockOperation) -> Result<OwnedFd> {
+        lock_open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY, operation)
+    }
+
+    /// Somebody else has been at work on the container for as long as a command waits.
+    #[must_use]
+    pub fn busy(&self, to: &str, name: &str) -> Error {
+        Error::WrongState {
+            message: format!(
+                "cannot {to} container {name}: another nman has been at work on it for {} s",
+                PATIENCE.as_secs()
+            ),
+            hint: Some(format!(
+                "try again in a moment; `pgrep -af {}` shows what is at work on it",
+                self.id()
+            )),
+        }
     }
 }
 
