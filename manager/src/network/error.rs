@@ -136,6 +136,12 @@ pub enum Error {
         /// In its own words.
         reason: String,
     },
+    /// Somebody else's interface has the name of a network's bridge.
+    #[error("cannot create bridge `{bridge}`: an interface of that name is not a bridge")]
+    NotABridge {
+        /// The bridge's name.
+        bridge: String,
+    },
     /// A file of ours.
     #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
     File {
@@ -174,6 +180,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::UnknownNetwork { name } if name == "private" => Some(
+                "Podman calls so what a container has by itself: leave --network out, or say `bridge`".into(),
+            ),
             Self::UnknownNetwork { .. } => Some(
                 "`nman network ls` shows those that there are, `nman network create` makes one".into(),
             ),
@@ -208,6 +217,9 @@ impl Error {
             Self::Kernel { source, .. } if source.is_unsupported() => {
                 Some("a part of the kernel is missing: `nman doctor` says which".into())
             }
+            Self::NotABridge { bridge } => Some(format!(
+                "`ip link show {bridge}` shows it; rename it (`ip link set {bridge} name OTHER`), or give the key `bridge` in the network's conflist another name"
+            )),
             Self::CutOff { container, .. } => {
                 Some(format!("`nman restart {container}` connects it again"))
             }
