@@ -28,7 +28,7 @@ pub(super) fn write(
             }
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
-        Mode::None | Mode::Container(_) if plans.is_empty() => {
+        Mode::None | Mode::Container(_) | Mode::Namespace(_) if plans.is_empty() => {
             let needs_gateway = wish.extra_hosts.iter().any(|entry| entry.address.is_none());
             let gateway = match needs_gateway {
                 true if settings.rootless => host_address(),
@@ -46,7 +46,7 @@ pub(super) fn write(
             let hosts = dns::hosts(&[carrier::ADDRESS.into()], &own_names(record), &extra);
             (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }
-        Mode::None | Mode::Container(_) | Mode::Network(_) => {
+        Mode::None | Mode::Container(_) | Mode::Namespace(_) | Mode::Network(_) => {
             let addresses: Vec<IpAddr> = plans
                 .iter()
                 .flat_map(|plan| &plan.addresses)

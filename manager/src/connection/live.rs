@@ -286,7 +286,7 @@ fn find(settings: &Settings, container: &str, network: &str) -> Result<(Dir, Rec
             "container cannot be disconnected from host network or connected to host network"
         }
         Mode::Network(_) | Mode::None => return Ok((dir, record)),
-        Mode::Host | Mode::User(_) | Mode::Container(_) => {
+        Mode::Host | Mode::User(_) | Mode::Container(_) | Mode::Namespace(_) => {
             "container sharing network namespace with another container or host cannot be connected to any other network"
         }
     };
