@@ -5,6 +5,7 @@
 use super::netlink;
 use super::port::{ITSELF, Protocol};
 use bundle::reason::reason;
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -63,10 +64,12 @@ pub enum Error {
         reason: String,
     },
     /// Another container has the address that was asked for.
-    #[error("address {address} is already in use")]
+    #[error("address {address} is already in use{}", by(holder.as_ref()))]
     AddressInUse {
         /// The address.
         address: std::net::IpAddr,
+        /// Who has it, where that is known.
+        holder: Option<String>,
     },
     /// Every address of a subnet is leased.
     #[error("no address is left in {range} of network `{network}`")]
@@ -204,6 +207,9 @@ impl Error {
                     address.port()
                 ))
             }
+            Self::Bind { source, .. } if source.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => Some(
+                "a port takes an open file until its container is connected: publish fewer, or raise the hard limit (`ulimit -Hn`)".into(),
+            ),
             Self::NoPlugin { .. } => Some(
                 "install it (Debian has many in `containernetworking-plugins`), or name its directory in CNI_PATH"
                     .into(),
@@ -310,6 +316,16 @@ mod tests {
             "bind for 0.0.0.0:80 failed: port is already allocated (tcp, by container `web`)"
         );
         assert!(error.hint().unwrap().starts_with("stop container `web`"));
+    }
+
+    #[test]
+    fn more_ports_than_open_files_are_told_from_a_port_that_is_taken() {
+        let hint = |source: Errno| {
+            let (address, protocol) = ("0.0.0.0:2000".parse().unwrap(), Protocol::Tcp);
+            Error::Bind { address, protocol, source: source.into() }.hint()
+        };
+        assert!(hint(Errno::MFILE).unwrap().contains("`ulimit -Hn`"));
+        assert_eq!(hint(Errno::ADDRNOTAVAIL), None);
     }
 
     #[test]
