@@ -100,7 +100,7 @@ pub fn reserve(
             Err(error) => {
                 // All or nothing: what this call took before goes back. A failure to is a lease of a container
                 // that will be removed, and is released then.
-                let _ = release_locked(&directory, container);
+                let _ = release_locked(directory, container);
                 return Err(error);
             }
         }

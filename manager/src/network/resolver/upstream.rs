@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How long one server may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+/// For how long an answer speaks for a server: it may have come before the question was asked that is missed by now, as of the two
+/// families that a name is asked for.
+const TRUST: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
 /// For how long a server that is silent is asked after the others.
 const REST: Duration = Duration::from_secs(30);
 const PORT: u16 = 53;
@@ -100,7 +103,7 @@ impl Memory {
     pub(super) fn order(&mut self, mut servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let now = Instant::now();
         self.silent.retain(|(_, until)| *until > now);
-        self.heard.retain(|(_, at)| *at + PATIENCE > now);
+        self.heard.retain(|(_, at)| *at + TRUST > now);
         servers.sort_by_key(|server| !has(&self.silent, *server));
         servers
     }
@@ -117,7 +120,7 @@ impl Memory {
     pub(super) fn miss(&mut self, server: SocketAddr) {
         let now = Instant::now();
         let has_answered =
-            self.heard.iter().any(|(heard, at)| *heard == server && *at + PATIENCE > now);
+            self.heard.iter().any(|(heard, at)| *heard == server && *at + TRUST > now);
         if !has_answered && !has(&self.silent, server) {
             self.silent.push((server, now + REST));
         }
