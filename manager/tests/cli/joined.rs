@@ -1,7 +1,7 @@
 //! Containers in network namespaces that somebody else has made, `--network ns:PATH`, and what `--network` does not take.
 
 use super::world::World;
-use nconform::fixture::HostNetwork;
+use nconform::fixture::{HostNetwork, find_binary};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 #[test]
@@ -38,7 +38,11 @@ fn a_container_with_ids_of_its_own_shares_the_network_of_one_without() {
     let world = World::new();
     world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
     let own = world.inspect("aa", "/NetworkSettings/IPAddress");
-    let options = ["--uidmap", "0:200000:65536", "--network", "container:aa"];
+    // Other runtimes enter the user namespace first, and may not enter that network's from there.
+    let nrun = find_binary("nrun").expect("nrun is built");
+    let runtime = ["--runtime", nrun.to_str().unwrap()];
+    let options =
+        [&runtime[..], &["--uidmap", "0:200000:65536", "--network", "container:aa"]].concat();
     let script = "ip -o -4 addr; grep -c ' /sys sysfs ro,' /proc/mounts; cat /proc/self/uid_map";
     let said = world.shell(&options, script).ok();
     assert!(said.stdout().contains(own.as_str().unwrap()), "{said}");
