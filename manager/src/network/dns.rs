@@ -211,6 +211,18 @@ pub fn hosts(own: &[IpAddr], names: &str, extra: &[(&str, IpAddr)]) -> String {
     text
 }
 
+/// A file of a container that was `before` when we wrote it, is `now`, and is to be `after`: lines of ours go and come, others stay.
+#[must_use]
+pub fn amended(now: &str, before: &str, after: &str) -> String {
+    if now == before {
+        return after.to_owned();
+    }
+    let has = |text: &str, line: &str| text.lines().any(|other| other == line);
+    let stays = now.lines().filter(|line| has(after, line) || !has(before, line));
+    let comes = after.lines().filter(|line| !has(before, line) && !has(now, line));
+    stays.chain(comes).map(|line| format!("{line}\n")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,6 +291,16 @@ mod tests {
         for bad in ["db", ":10.0.0.1", "db:", "db:x", "a b:10.0.0.1", "a\nb:10.0.0.1"] {
             assert!(bad.parse::<HostEntry>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_a_container_has_written_stays_when_its_own_addresses_change() {
+        let (before, after) = ("a\nb 1\n", "a\nb 2\n");
+        assert_eq!(amended(before, before, after), after);
+        assert_eq!(amended("a\nb 1\nmine", before, after), "a\nmine\nb 2\n");
+        // What was taken out is not put back, and what is there already is not put there twice.
+        assert_eq!(amended("b 2\nb 1\n", before, after), "b 2\n");
+        assert_eq!(amended("", before, after), "b 2\n");
     }
 
     #[test]
