@@ -179,7 +179,7 @@ impl Entry {
         let mode = &self.record.network.network;
         match self.networks.is_empty() {
             false => self.networks.iter().map(|plan| plan.network.to_string()).collect(),
-            true if mode.starts_with("container:") => vec![mode.clone()],
+            true if mode.starts_with("container:") || mode.starts_with("ns:") => vec![mode.clone()],
             true => self.endpoints.iter().map(|end| end.network.to_string()).collect(),
         }
     }

@@ -58,9 +58,9 @@ pub struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// Whether the network namespace is another container's.
+    /// Whether the network namespace is another container's, or was made by somebody else.
     fn joins_network(&self) -> bool {
-        matches!(self.record.network.network.parse(), Ok(Mode::Container(_)))
+        matches!(self.record.network.network.parse(), Ok(Mode::Container(_) | Mode::Namespace(_)))
     }
 }
 

@@ -33,8 +33,10 @@ pub(crate) fn shared_memory(dir: &Path) -> PathBuf {
 pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<Mount>> {
     let record = inputs.record;
     let mut mounts = defaults::mounts()?;
-    if let Some(facts) = inputs.host.namespace {
-        fit_into_namespace(inputs, facts, &mut mounts)?;
+    match inputs.host.namespace {
+        Some(facts) => fit_into_namespace(inputs, facts, &mut mounts)?,
+        None if has_foreign_network(inputs) => bind_sysfs(&mut mounts)?,
+        None => {}
     }
     make_writable(&mut mounts, &record.host_config);
     shared_memory_mounts(inputs, &mut mounts)?;
@@ -113,6 +115,19 @@ fn make_writable(mounts: &mut [Mount], config: &HostConfig) {
     }
 }
 
+/// Whether a container with ids of its own, and so a user namespace, comes into a network namespace that is of another one.
+fn has_foreign_network(inputs: &Inputs<'_>) -> bool {
+    !inputs.record.host_config.id_mappings.uid_map.is_empty() && inputs.joins_network()
+}
+
+/// The host's sysfs, for who cannot mount that of the network namespace.
+fn bind_sysfs(mounts: &mut [Mount]) -> Built<()> {
+    for sysfs in mounts.iter_mut().filter(|mount| mount.destination() == Path::new("/sys")) {
+        *sysfs = mount("bind", "/sys", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])?;
+    }
+    Ok(())
+}
+
 /// What root of a user namespace cannot mount: sysfs of a network namespace, and proc of a pid namespace, that is not its own, so
 /// that the host's are bound; and a file system of terminals for a group that has no id.
 fn fit_into_namespace(
@@ -124,9 +139,9 @@ fn fit_into_namespace(
     const TTY: u32 = 5;
     let is_host = |mode: &str| sharing(mode) == Sharing::Host;
     let config = &inputs.record.host_config;
-    let has_own_ids = !config.id_mappings.uid_map.is_empty();
-    let is_foreign =
-        *inputs.network == NetworkNamespace::Host || has_own_ids && inputs.joins_network();
+    if *inputs.network == NetworkNamespace::Host || has_foreign_network(inputs) {
+        bind_sysfs(mounts)?;
+    }
     let groups = id_map::mappings(&config.id_mappings.gid_map);
     let has_tty = match groups.as_slice() {
         [] => facts.last_group >= TTY,
@@ -134,10 +149,6 @@ fn fit_into_namespace(
     };
     for default in mounts {
         match default.destination().to_str() {
-            Some("/sys") if is_foreign => {
-                *default =
-                    mount("bind", "/sys", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])?;
-            }
             Some("/proc") if is_host(&config.pid_mode) => {
                 *default =
                     mount("bind", "/proc", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?;

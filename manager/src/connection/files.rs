@@ -5,6 +5,8 @@ use crate::container::{Dir, NetworkWish, Record};
 use crate::error::{Error, Result};
 use crate::network::{HostFacts, Mode, NetworkPlan, definition, dns};
 use crate::settings::Settings;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 
@@ -17,7 +19,49 @@ pub(super) fn write(
     dir: &Dir,
     plans: &[NetworkPlan],
 ) -> Result<()> {
+    let Texts { resolv_conf, hosts } = texts(settings, record, plans)?;
+    let labels = record.selinux.as_ref();
+    dir.write_shared("resolv.conf", resolv_conf.as_bytes(), labels)?;
+    dir.write_shared("hosts", hosts.as_bytes(), labels)?;
+    dir.write_shared("hostname", format!("{}\n", record.network.hostname).as_bytes(), labels)
+}
+
+/// Changes them for a container that runs, from what its connections were to what they are. What was written there meanwhile, which is
+/// the container's to do, stays.
+pub(super) fn rewrite(
+    settings: &Settings,
+    record: &Record,
+    dir: &Dir,
+    [had, has]: [&[NetworkPlan]; 2],
+) -> Result<()> {
+    let (before, after) = (texts(settings, record, had)?, texts(settings, record, has)?);
+    let labels = record.selinux.as_ref();
+    // Whoever leaves `none` gets a resolver of its own, and no other is asked from then on.
+    if before.resolv_conf != after.resolv_conf {
+        dir.write_shared("resolv.conf", after.resolv_conf.as_bytes(), labels)?;
+    }
+    let hosts = dns::amended(&written(&dir.join("hosts"))?, &before.hosts, &after.hosts);
+    dir.write_shared("hosts", hosts.as_bytes(), labels)
+}
+
+/// What stands in such a file, as far as a C library would read it; the container may have written anything.
+fn written(path: &Path) -> Result<String> {
+    const MOST: u64 = 1 << 20;
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut text));
+    read.map_err(Error::io("read", path))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// What two of the files say.
+struct Texts {
+    resolv_conf: String,
+    hosts: String,
+}
+
+fn texts(settings: &Settings, record: &Record, plans: &[NetworkPlan]) -> Result<Texts> {
     let wish = &record.network;
+    let needs_gateway = wish.extra_hosts.iter().any(|entry| entry.address.is_none());
     let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
     let of_host = read("/etc/resolv.conf");
     let (resolv_conf, hosts) = match wish.network.parse::<Mode>()? {
@@ -28,8 +72,7 @@ pub(super) fn write(
             }
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
-        Mode::None | Mode::Container(_) if plans.is_empty() => {
-            let needs_gateway = wish.extra_hosts.iter().any(|entry| entry.address.is_none());
+        Mode::None | Mode::Container(_) | Mode::Namespace(_) if plans.is_empty() => {
             let gateway = match needs_gateway {
                 true if settings.rootless => host_address(),
                 true => default_gateway(settings),
@@ -46,7 +89,7 @@ pub(super) fn write(
             let hosts = dns::hosts(&[carrier::ADDRESS.into()], &own_names(record), &extra);
             (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }
-        Mode::None | Mode::Container(_) | Mode::Network(_) => {
+        Mode::None | Mode::Container(_) | Mode::Namespace(_) | Mode::Network(_) => {
             let addresses: Vec<IpAddr> = plans
                 .iter()
                 .flat_map(|plan| &plan.addresses)
@@ -55,7 +98,10 @@ pub(super) fn write(
             // A user's gateway is not the host, which is reached by the way out.
             let (host, named) = match settings.rootless {
                 true => (host_address(), names_of_host(wish, host_address())),
-                false => (gateway(plans), Vec::new()),
+                false => {
+                    let elsewhere = || default_gateway(settings).filter(|_| needs_gateway);
+                    (gateway(plans).or_else(elsewhere), Vec::new())
+                }
             };
             let mut extra = extra_hosts(wish, host)?;
             extra.extend(named);
@@ -63,10 +109,7 @@ pub(super) fn write(
             (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }
     };
-    let labels = record.selinux.as_ref();
-    dir.write_shared("resolv.conf", resolv_conf.as_bytes(), labels)?;
-    dir.write_shared("hosts", hosts.as_bytes(), labels)?;
-    dir.write_shared("hostname", format!("{}\n", wish.hostname).as_bytes(), labels)
+    Ok(Texts { resolv_conf, hosts })
 }
 
 /// Takes them from the container whose network this one shares.

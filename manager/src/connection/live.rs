@@ -44,6 +44,8 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     }
     let ground = Ground::hold(settings)?;
     let state = ground.state.clone();
+    let mut had = state.connected_to(&record.id)?;
+    had.retain(|plan| plan.network != network);
     let joined = finish_leaving(settings, &state, &record, &network, &namespace)
         .and_then(|()| join_running(settings, &state, &record, &endpoint, &namespace));
     let plan = match joined {
@@ -79,7 +81,7 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
         undo.push(|| membership::set(&dir, &endpoints));
         return Err(undo.after(error));
     }
-    files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
+    files::rewrite(settings, &record, &dir, [&had, &state.connected_to(&record.id)?])
 }
 
 /// Has the monitor of a user's container publish what is on record by now. Root's ports are rules, which are there already.
@@ -226,13 +228,14 @@ pub fn disconnect_from_network(
         tell_private(settings, "disconnect", &record, &dir, &network);
         return attendant::ask(settings, &record.id);
     };
+    let had = state.connected_to(&record.id)?;
     let namespace = held_namespace(&dir)?;
     leave(settings, &state, &plan, namespace.as_ref())?;
     ipam::release(&state, &network, &record.id)?;
     if namespace.is_some() {
         let published = publish_elsewhere(settings, &state, &record, &plan);
         // It has left in any case.
-        files::write(settings, &record, &dir, &state.connected_to(&record.id)?)?;
+        files::rewrite(settings, &record, &dir, [&had, &state.connected_to(&record.id)?])?;
         ground::leave(settings)?;
         return published;
     }
@@ -286,7 +289,7 @@ fn find(settings: &Settings, container: &str, network: &str) -> Result<(Dir, Rec
             "container cannot be disconnected from host network or connected to host network"
         }
         Mode::Network(_) | Mode::None => return Ok((dir, record)),
-        Mode::Host | Mode::User(_) | Mode::Container(_) => {
+        Mode::Host | Mode::User(_) | Mode::Container(_) | Mode::Namespace(_) => {
             "container sharing network namespace with another container or host cannot be connected to any other network"
         }
     };

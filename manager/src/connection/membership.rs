@@ -32,7 +32,7 @@ fn made_with(record: &Record) -> Result<Vec<Endpoint>> {
         alone @ (Mode::None | Mode::Host | Mode::User(_)) => {
             Ok(vec![Endpoint::on(alone.to_string().parse()?)])
         }
-        Mode::Container(_) => Ok(Vec::new()),
+        Mode::Container(_) | Mode::Namespace(_) => Ok(Vec::new()),
     }
 }
 

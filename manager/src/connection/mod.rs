@@ -28,6 +28,7 @@ use crate::network::{self, Carrier, Mode, NetworkName, NetworkPlan, State, ipam,
 use crate::settings::Settings;
 use crate::source::Source;
 use attendant::Attendant;
+use bundle::reason::reason;
 use ground::Ground;
 use join::Joining;
 use publication::Publication;
@@ -64,7 +65,7 @@ pub fn namespace(mode: &Mode, dir: &Dir) -> NetworkNamespace {
     match mode {
         Mode::Host => NetworkNamespace::Host,
         Mode::None => NetworkNamespace::New,
-        Mode::Container(_) | Mode::User(_) | Mode::Network(_) => {
+        Mode::Container(_) | Mode::Namespace(_) | Mode::User(_) | Mode::Network(_) => {
             NetworkNamespace::Prepared(namespace_path(dir))
         }
     }
@@ -119,6 +120,10 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
             keep(&namespace, &namespace_path(dir))?;
             return files::copy(&theirs, record, dir);
         }
+        Mode::Namespace(path) => {
+            keep(&foreign_namespace(&path)?, &namespace_path(dir))?;
+            Vec::new()
+        }
         Mode::User(carrier) => {
             let namespace = isolated::create_namespace(dir)?;
             keep(&namespace, &namespace_path(dir))?;
@@ -164,9 +169,52 @@ fn connect_all(
     Ok(plans)
 }
 
+/// A network namespace that somebody else has made.
+fn foreign_namespace(path: &Path) -> Result<OwnedFd> {
+    let failed = |reason: String, hint: Option<&str>| Error::Rejected {
+        message: format!("cannot join the network namespace {}: {reason}", path.display()),
+        hint: hint.map(str::to_owned),
+    };
+    // A FIFO is not waited for.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let found = rustix::fs::open(path, flags, FileMode::empty()).map_err(|errno| {
+        let is_missing = errno == Errno::NOENT;
+        let hint = is_missing.then_some("`ip netns add NAME` makes /run/netns/NAME");
+        failed(reason(&errno.into()), hint)
+    })?;
+    if !is_namespace(&found) {
+        let gone = "what has made it may be gone: such a file is one only while it is bound there";
+        return Err(failed("it is not a namespace".to_owned(), Some(gone)));
+    }
+    // The kernel says so of another kind, and of one that the caller has no right to.
+    match network::netns::run_in(found.as_fd(), || Ok(())) {
+        Ok(()) => Ok(found),
+        Err(network::Error::Kernel { source, .. }) if source.is_permission() => Err(failed(
+            "operation not permitted".to_owned(),
+            Some(
+                "without root it has to be of your own containers' user namespace: `nman unshare` leads there",
+            ),
+        )),
+        Err(network::Error::Kernel { source, .. }) if source.errno() == Some(Errno::INVAL) => {
+            Err(failed("it is a namespace of another kind".to_owned(), None))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Another container's namespace, and that container's directory.
 fn share(settings: &Settings, other: &str) -> Result<(OwnedFd, Dir)> {
-    let dir = Containers::open(&settings.containers())?.find(other)?;
+    let found = Containers::open(&settings.containers())?.find(other);
+    let dir = found.map_err(|error| match error {
+        Error::NoSuchContainer(_) => Error::WrongState {
+            message: format!("cannot join network of container {other}, which is no more"),
+            hint: Some(
+                "make this one anew, with `--network container:NAME` of one that is there"
+                    .to_owned(),
+            ),
+        },
+        other => other,
+    })?;
     // Before it is opened: from here on, its monitor does not count on the namespace's end.
     // All that it says is that it is there: several may make it at once.
     let shared = dir.join(SHARED);
@@ -257,7 +305,7 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
         Ok(Mode::Network(_)) => {}
         Ok(Mode::None) if membership::has_changed(dir) => {}
         Ok(Mode::User(_)) => return carrier::disconnect(dir.path()).err().into_iter().collect(),
-        Ok(Mode::None | Mode::Host | Mode::Container(_)) => return Vec::new(),
+        Ok(Mode::None | Mode::Host | Mode::Container(_) | Mode::Namespace(_)) => return Vec::new(),
         Err(error) => return vec![error],
     }
     disconnect_all(settings, &record.id, dir)
@@ -362,7 +410,7 @@ pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
 pub fn source(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<Box<dyn Source>>> {
     let boxed = |resolver| Box::new(resolver) as Box<dyn Source>;
     let is_attended = match mode(&record.network)? {
-        Mode::Host | Mode::Container(_) => return Ok(None),
+        Mode::Host | Mode::Container(_) | Mode::Namespace(_) => return Ok(None),
         Mode::None => settings.rootless || kept(dir).is_none(),
         Mode::Network(_) => settings.rootless,
         Mode::User(_) => false,

@@ -403,12 +403,17 @@ impl Wish<'_> {
             return refuse("conflicting options: hostname and the UTS mode".to_owned());
         }
         self.check_user_namespace(config)?;
-        let host_network = args.network.mode() == crate::network::Mode::Host;
+        let host_network = args.network.mode() == Mode::Host;
+        let shares_with = match args.network.mode() {
+            Mode::Host => Some("the host's network: it would change the host"),
+            Mode::Namespace(_) => {
+                Some("a network namespace that is there already: it would change that")
+            }
+            _ => None,
+        };
         for name in config.sysctls.keys() {
-            if name.starts_with("net.") && host_network {
-                return refuse(format!(
-                    "sysctl '{name}' is not allowed with the host's network: it would change the host"
-                ));
+            if let Some(with) = shares_with.filter(|_| name.starts_with("net.")) {
+                return refuse(format!("sysctl '{name}' is not allowed with {with}"));
             }
             if is_of_ipc(name) && config.ipc_mode == "host" {
                 return refuse(format!(

@@ -18,6 +18,7 @@ use super::orphan::strangers;
 use super::plan::{MacAddress, NetworkPlan, Place, Rules, Step, bridge_mac};
 use super::plugin::{self, Call};
 use super::state::{Lock, State};
+use crate::id::ContainerId;
 use rustix::io::Errno;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -188,39 +189,47 @@ pub(super) fn restore_rules_locked(state: &State, _lock: &Lock) -> Result<()> {
 }
 
 /// Puts everything back that the host has of connected containers: switches, bridges with their addresses and ports, and
-/// rules.
+/// rules. Goes on after a connection that cannot be put back; returns whose those are, and why.
 ///
 /// # Errors
-/// As [`restore_rules`], or the kernel refuses a step that it took before.
-pub fn reload(state: &State) -> Result<()> {
+/// As [`restore_rules`], or the switches cannot be set.
+pub fn reload(state: &State) -> Result<Vec<(ContainerId, Error)>> {
     let lock = state.lock()?;
     // Rules know bridges by their names, and come first: one that is made anew is guarded from its beginning.
     restore_rules_locked(state, &lock)?;
     let connected = state.connected()?;
-    state.run(|| reload_steps(&connected))
+    state.run(|| {
+        let mut socket = open()?;
+        let mut failures = Vec::new();
+        for plan in &connected {
+            let put_back = reload_steps(&mut socket, plan);
+            failures.extend(put_back.err().map(|error| (plan.container.clone(), error)));
+        }
+        // Whoever found it on has no step for it.
+        switches(&connected).try_for_each(|key| write_sysctl(key, "1"))?;
+        Ok(failures)
+    })
 }
 
-fn reload_steps(connected: &[NetworkPlan]) -> Result<()> {
-    let mut socket = open()?;
-    for step in connected.iter().flat_map(|plan| &plan.steps) {
+fn reload_steps(socket: &mut RouteSocket, plan: &NetworkPlan) -> Result<()> {
+    for step in &plan.steps {
         match step {
-            Step::Bridge { name, mac, mtu } => ensure_bridge(&mut socket, name, *mac, *mtu)?,
+            Step::Bridge { name, mac, mtu } => ensure_bridge(socket, name, *mac, *mtu)?,
             Step::Veth { name, mac, bridge, hairpin, isolated, .. } => {
-                if let Some(port) = own_link(&mut socket, name, "veth", *mac)? {
-                    let bridge = find(&mut socket, bridge)?;
-                    rejoin(&mut socket, port, bridge, *hairpin, *isolated)
+                if let Some(port) = own_link(socket, name, "veth", *mac)? {
+                    let bridge = find(socket, bridge)?;
+                    rejoin(socket, port, bridge, *hairpin, *isolated)
                         .map_err(|error| refused(step, error))?;
                 }
             }
             Step::Sysctl { place: Place::Host, .. }
             | Step::Address { place: Place::Host, .. }
             | Step::LocalRoute { .. }
-            | Step::Up { place: Place::Host, .. } => take_inside(&mut socket, step)?,
+            | Step::Up { place: Place::Host, .. } => take_inside(socket, step)?,
             _ => {}
         }
     }
-    // Whoever found it on has no step for it.
-    switches(connected).try_for_each(|key| write_sysctl(key, "1"))
+    Ok(())
 }
 
 /// Says of a container that runs if its link is gone, with its addresses and routes: that is not put back.

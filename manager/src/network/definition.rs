@@ -326,7 +326,7 @@ pub fn find(root: &Path, wanted: &str, host: &HostFacts) -> Result<Definition> {
     let unknown = || Error::UnknownNetwork { name: wanted.to_owned() };
     let name = match wanted.parse::<Mode>()? {
         Mode::Network(name) => name,
-        Mode::None | Mode::Host | Mode::User(_) | Mode::Container(_) => return Err(unknown()),
+        _ => return Err(unknown()),
     };
     match load(root, &name, host) {
         Err(Error::UnknownNetwork { .. }) => {

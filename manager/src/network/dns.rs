@@ -83,10 +83,46 @@ impl From<HostEntry> for String {
 /// The C library reads no more.
 const MOST_SERVERS: usize = 3;
 
-/// The nameservers of a `resolv.conf`; one with a zone (`fe80::1%eth0`) is left out.
+/// A nameserver: an address, and of one that is an interface's own the interface (`fe80::1%eth0`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its address.
+    pub address: IpAddr,
+    /// The name or the number of an interface.
+    pub zone: Option<String>,
+}
+
+impl From<IpAddr> for Server {
+    fn from(address: IpAddr) -> Self {
+        Self { address, zone: None }
+    }
+}
+
+impl FromStr for Server {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('%') {
+            None => text.parse::<IpAddr>().map(Self::from),
+            Some((address, zone)) => Ok(Self {
+                address: address.parse::<std::net::Ipv6Addr>()?.into(),
+                zone: Some(zone.to_owned()),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)?;
+        self.zone.iter().try_for_each(|zone| write!(f, "%{zone}"))
+    }
+}
+
+/// The nameservers of a `resolv.conf`.
 #[must_use]
-pub fn servers(resolv_conf: &str) -> Vec<IpAddr> {
-    values(resolv_conf, "nameserver")
+pub fn servers(resolv_conf: &str) -> Vec<Server> {
+    values(resolv_conf, &["nameserver"])
         .flatten()
         .filter_map(|text| text.parse().ok())
         .take(MOST_SERVERS)
@@ -101,7 +137,7 @@ pub fn resolv_conf(host: &str, overrides: &Overrides) -> String {
         // A neighbour's name is tried as it is before a domain is put behind it.
         options.push("ndots:0");
     }
-    text(&[RESOLVER.into()], &search(host, overrides), &options)
+    text(&[IpAddr::from(RESOLVER).into()], &search(host, overrides), &options)
 }
 
 /// The `resolv.conf` of a container without a resolver of its own: the host's, as the overrides change it.
@@ -110,12 +146,14 @@ pub fn resolv_conf_of_host(host: &str, overrides: &Overrides) -> String {
     if *overrides == Overrides::default() {
         return host.to_owned();
     }
-    let servers =
-        if overrides.servers.is_empty() { servers(host) } else { overrides.servers.clone() };
+    let servers = match overrides.servers.as_slice() {
+        [] => servers(host),
+        servers => servers.iter().copied().map(Server::from).collect(),
+    };
     text(&servers, &search(host, overrides), &options(host, overrides))
 }
 
-fn text(servers: &[IpAddr], search: &[&str], options: &[&str]) -> String {
+fn text(servers: &[Server], search: &[&str], options: &[&str]) -> String {
     let mut text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
     if !search.is_empty() && search != ["."] {
         let _ = writeln!(text, "search {}", search.join(" "));
@@ -126,28 +164,30 @@ fn text(servers: &[IpAddr], search: &[&str], options: &[&str]) -> String {
     text
 }
 
-/// The last `search` counts; `domain` is its older spelling.
+/// The last line counts, of `search` or of `domain`, its older spelling (resolv.conf(5)).
 fn search<'a>(host: &'a str, overrides: &'a Overrides) -> Vec<&'a str> {
     chosen(&overrides.search, || {
-        let last = values(host, "search").last().map(Iterator::collect);
-        last.or_else(|| values(host, "domain").last().map(Iterator::collect)).unwrap_or_default()
+        values(host, &["search", "domain"]).last().map(Iterator::collect).unwrap_or_default()
     })
 }
 
 fn options<'a>(host: &'a str, overrides: &'a Overrides) -> Vec<&'a str> {
-    chosen(&overrides.options, || values(host, "options").flatten().collect())
+    chosen(&overrides.options, || values(host, &["options"]).flatten().collect())
 }
 
 fn chosen<'a>(overrides: &'a [String], host: impl FnOnce() -> Vec<&'a str>) -> Vec<&'a str> {
     if overrides.is_empty() { host() } else { overrides.iter().map(String::as_str).collect() }
 }
 
-/// The values of every line that begins with `keyword`.
-fn values<'a>(text: &'a str, keyword: &str) -> impl Iterator<Item = std::str::SplitWhitespace<'a>> {
+/// The values of every line that begins with one of `keywords`.
+fn values<'a>(
+    text: &'a str,
+    keywords: &[&str],
+) -> impl Iterator<Item = std::str::SplitWhitespace<'a>> {
     text.lines().filter_map(move |line| {
         let line = line.split(['#', ';']).next().unwrap_or_default();
         let mut words = line.split_whitespace();
-        (words.next() == Some(keyword)).then_some(words)
+        words.next().is_some_and(|word| keywords.contains(&word)).then_some(words)
     })
 }
 
@@ -171,6 +211,18 @@ pub fn hosts(own: &[IpAddr], names: &str, extra: &[(&str, IpAddr)]) -> String {
     text
 }
 
+/// A file of a container that was `before` when we wrote it, is `now`, and is to be `after`: lines of ours go and come, others stay.
+#[must_use]
+pub fn amended(now: &str, before: &str, after: &str) -> String {
+    if now == before {
+        return after.to_owned();
+    }
+    let has = |text: &str, line: &str| text.lines().any(|other| other == line);
+    let stays = now.lines().filter(|line| has(after, line) || !has(before, line));
+    let comes = after.lines().filter(|line| !has(before, line) && !has(now, line));
+    stays.chain(comes).map(|line| format!("{line}\n")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,8 +240,11 @@ mod tests {
             resolv_conf("", &Overrides::default()),
             "nameserver 127.0.0.11\noptions ndots:0\n"
         );
-        let expected: [IpAddr; 2] = ["127.0.0.53".parse().unwrap(), "10.0.0.53".parse().unwrap()];
-        assert_eq!(servers(HOST), expected);
+        let expected = ["127.0.0.53", "10.0.0.53", "fe80::1%eth0"];
+        assert_eq!(servers(HOST), expected.map(|server| server.parse().unwrap()));
+        let searching = Overrides { search: vec!["c.test".into()], ..Overrides::default() };
+        assert!(resolv_conf_of_host(HOST, &searching).contains("nameserver fe80::1%eth0\n"));
+        assert_eq!(servers("nameserver 10.0.0.1%eth0\nnameserver fe80::%\n").len(), 1);
     }
 
     #[test]
@@ -209,10 +264,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_search_line_counts_and_domain_stands_in_for_it() {
+    fn the_last_line_counts_of_search_and_of_domain_which_is_its_older_spelling() {
         let search = |host| resolv_conf(host, &Overrides::default());
         assert!(search("search a.test\nsearch b.test\n").contains("\nsearch b.test\n"));
         assert!(search("domain c.test\n").contains("\nsearch c.test\n"));
+        assert!(search("search a.test\ndomain c.test\n").contains("\nsearch c.test\n"));
     }
 
     #[test]
@@ -235,6 +291,16 @@ mod tests {
         for bad in ["db", ":10.0.0.1", "db:", "db:x", "a b:10.0.0.1", "a\nb:10.0.0.1"] {
             assert!(bad.parse::<HostEntry>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_a_container_has_written_stays_when_its_own_addresses_change() {
+        let (before, after) = ("a\nb 1\n", "a\nb 2\n");
+        assert_eq!(amended(before, before, after), after);
+        assert_eq!(amended("a\nb 1\nmine", before, after), "a\nmine\nb 2\n");
+        // What was taken out is not put back, and what is there already is not put there twice.
+        assert_eq!(amended("b 2\nb 1\n", before, after), "b 2\n");
+        assert_eq!(amended("", before, after), "b 2\n");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::netlink;
 use super::port::{ITSELF, Protocol};
 use bundle::reason::reason;
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -63,10 +64,12 @@ pub enum Error {
         reason: String,
     },
     /// Another container has the address that was asked for.
-    #[error("address {address} is already in use")]
+    #[error("address {address} is already in use{}", by(holder.as_ref()))]
     AddressInUse {
         /// The address.
         address: std::net::IpAddr,
+        /// Who has it, where that is known.
+        holder: Option<String>,
     },
     /// Every address of a subnet is leased.
     #[error("no address is left in {range} of network `{network}`")]
@@ -136,6 +139,12 @@ pub enum Error {
         /// In its own words.
         reason: String,
     },
+    /// Somebody else's interface has the name of a network's bridge.
+    #[error("cannot create bridge `{bridge}`: an interface of that name is not a bridge")]
+    NotABridge {
+        /// The bridge's name.
+        bridge: String,
+    },
     /// A file of ours.
     #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
     File {
@@ -174,6 +183,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::UnknownNetwork { name } if name == "private" => Some(
+                "Podman calls so what a container has by itself: leave --network out, or say `bridge`".into(),
+            ),
             Self::UnknownNetwork { .. } => Some(
                 "`nman network ls` shows those that there are, `nman network create` makes one".into(),
             ),
@@ -195,6 +207,9 @@ impl Error {
                     address.port()
                 ))
             }
+            Self::Bind { source, .. } if source.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => Some(
+                "a port takes an open file until its container is connected: publish fewer, or raise the hard limit (`ulimit -Hn`)".into(),
+            ),
             Self::NoPlugin { .. } => Some(
                 "install it (Debian has many in `containernetworking-plugins`), or name its directory in CNI_PATH"
                     .into(),
@@ -208,6 +223,9 @@ impl Error {
             Self::Kernel { source, .. } if source.is_unsupported() => {
                 Some("a part of the kernel is missing: `nman doctor` says which".into())
             }
+            Self::NotABridge { bridge } => Some(format!(
+                "`ip link show {bridge}` shows it; rename it (`ip link set {bridge} name OTHER`), or give the key `bridge` in the network's conflist another name"
+            )),
             Self::CutOff { container, .. } => {
                 Some(format!("`nman restart {container}` connects it again"))
             }
@@ -298,6 +316,16 @@ mod tests {
             "bind for 0.0.0.0:80 failed: port is already allocated (tcp, by container `web`)"
         );
         assert!(error.hint().unwrap().starts_with("stop container `web`"));
+    }
+
+    #[test]
+    fn more_ports_than_open_files_are_told_from_a_port_that_is_taken() {
+        let hint = |source: Errno| {
+            let (address, protocol) = ("0.0.0.0:2000".parse().unwrap(), Protocol::Tcp);
+            Error::Bind { address, protocol, source: source.into() }.hint()
+        };
+        assert!(hint(Errno::MFILE).unwrap().contains("`ulimit -Hn`"));
+        assert_eq!(hint(Errno::ADDRNOTAVAIL), None);
     }
 
     #[test]

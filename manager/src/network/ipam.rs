@@ -7,7 +7,7 @@
 use super::definition::{Definition, Range};
 use super::error::{Error, Result};
 use super::name::NetworkName;
-use super::plan::MacAddress;
+use super::plan::{MacAddress, NetworkPlan};
 use super::state::{self, State};
 use super::subnet::Subnet;
 use crate::id::ContainerId;
@@ -93,13 +93,14 @@ pub fn reserve(
     let _lock = state::lock(&directory.join("lock"))?;
     let mut leased = read(&directory)?;
     for (set, ranges) in sets.iter().enumerate() {
-        let search = Search { directory: &directory, definition, container, set, ranges, strays };
+        let directory = directory.as_path();
+        let search = Search { state, directory, definition, container, set, ranges, strays };
         match search.take(&mut leased, wanted) {
             Ok(address) => lease.addresses.push(address),
             Err(error) => {
                 // All or nothing: what this call took before goes back. A failure to is a lease of a container
                 // that will be removed, and is released then.
-                let _ = release_locked(&directory, container);
+                let _ = release_locked(directory, container);
                 return Err(error);
             }
         }
@@ -146,6 +147,7 @@ fn release_locked(directory: &Path, container: &ContainerId) -> Result<()> {
 
 /// One range set of a network, and who looks for an address in it.
 struct Search<'a> {
+    state: &'a State,
     directory: &'a Path,
     definition: &'a Definition,
     container: &'a ContainerId,
@@ -155,6 +157,13 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// What a container is called that has an address; one that is not connected yet has an id only.
+    fn called(&self, owner: &str) -> String {
+        let Some(id) = ContainerId::parse(owner) else { return format!("`{owner}`") };
+        let plan = self.state.connection(&id, &self.definition.name).ok().flatten();
+        format!("container `{}`", plan.as_ref().map_or(id.short(), NetworkPlan::label))
+    }
+
     fn take(
         &self,
         leased: &mut HashMap<IpAddr, String>,
@@ -163,11 +172,12 @@ impl Search<'_> {
         let others = &self.definition.about.aux_addresses;
         let is_others = |address: IpAddr| others.values().any(|other| *other == address);
         if let Some(address) = self.wanted(wanted) {
+            let in_use = |holder| Err(Error::AddressInUse { address: address.address, holder });
             return match leased.get(&address.address) {
                 Some(owner) if owner == self.container.as_str() => Ok(address),
-                Some(_) => Err(Error::AddressInUse { address: address.address }),
+                Some(owner) => in_use(Some(self.called(owner))),
                 None if is_others(address.address) || self.strays.contains(&address.address) => {
-                    Err(Error::AddressInUse { address: address.address })
+                    in_use(None)
                 }
                 None => self.lease(leased, address),
             };
@@ -380,7 +390,8 @@ mod tests {
         assert_eq!(ask('a', "10.1.0.5").unwrap().addresses[0].address, address("10.1.0.5"));
         assert_eq!(ask('a', "10.1.0.5").unwrap().addresses[0].address, address("10.1.0.5"));
         let taken = ask('b', "10.1.0.5").unwrap_err();
-        assert_eq!(taken.to_string(), "address 10.1.0.5 is already in use");
+        let held = "address 10.1.0.5 is already in use, by container `aaaaaaaaaaaa`";
+        assert_eq!(taken.to_string(), held);
         for outside in ["10.2.0.5", "10.1.0.1", "10.1.0.7", "fd00::2"] {
             let error = ask('b', outside).unwrap_err().to_string();
             assert!(error.contains("no configured subnet"), "{outside}: {error}");

@@ -30,9 +30,7 @@ pub(super) fn ensure_bridge(
     let failed = |error| Error::kernel(format_args!("create bridge `{name}`"), error);
     match socket.link(name).map_err(failed)? {
         Some(link) if link.kind == "bridge" => Ok(()),
-        Some(_) => {
-            Err(failed(std::io::Error::other("an interface of that name is not a bridge").into()))
-        }
+        Some(_) => Err(Error::NotABridge { bridge: name.to_string() }),
         None => socket.create_bridge(name, mac, mtu).map_err(failed),
     }
 }

@@ -5,6 +5,7 @@
 use super::error::Error;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The longest interface name that the kernel takes (IFNAMSIZ less its zero byte).
@@ -33,6 +34,8 @@ pub enum Mode {
     User(Carrier),
     /// Another container's namespace, by that container's name or id.
     Container(String),
+    /// A namespace that somebody else has made, by the absolute path of a file; Podman's `ns:PATH`.
+    Namespace(PathBuf),
     /// A network by name.
     Network(NetworkName),
 }
@@ -65,6 +68,9 @@ impl Carrier {
         }
     }
 }
+
+/// What stands before the path of a namespace.
+const NAMESPACE: &str = "ns:";
 
 /// The names that `--network` takes for the built-in bridge network; `bridge` is Docker's word for it.
 const DEFAULT_NETWORK: [&str; 3] = ["bridge", "default", super::definition::DEFAULT_NAME];
@@ -115,6 +121,15 @@ impl FromStr for Mode {
             "pasta" => Ok(Self::User(Carrier::Pasta)),
             "slirp4netns" => Ok(Self::User(Carrier::Slirp4netns)),
             name if DEFAULT_NETWORK.contains(&name) => Ok(Self::default()),
+            name if name.starts_with(NAMESPACE) => match PathBuf::from(&name[NAMESPACE.len()..]) {
+                // Whoever opens it, when the container is started, stands in another directory.
+                path if path.is_absolute() => Ok(Self::Namespace(path)),
+                _ => Err(Error::Invalid {
+                    what: "network mode",
+                    text: text.to_owned(),
+                    reason: "an absolute path has to follow, such as ns:/run/netns/NAME".into(),
+                }),
+            },
             name => match name.strip_prefix("container:") {
                 Some("") => Err(Error::Invalid {
                     what: "network mode",
@@ -172,6 +187,7 @@ impl fmt::Display for Mode {
             Self::Host => f.write_str("host"),
             Self::User(carrier) => f.write_str(carrier.program()),
             Self::Container(container) => write!(f, "container:{container}"),
+            Self::Namespace(path) => write!(f, "{NAMESPACE}{}", path.display()),
             Self::Network(name) => name.fmt(f),
         }
     }
@@ -214,7 +230,8 @@ mod tests {
         }
         assert_eq!("web".parse::<Mode>().unwrap().to_string(), "web");
         assert_eq!("container:a".parse::<Mode>().unwrap().to_string(), "container:a");
-        for bad in ["../web", "container:", "a:b"] {
+        assert_eq!("ns:/run/netns/a".parse::<Mode>().unwrap().to_string(), "ns:/run/netns/a");
+        for bad in ["../web", "container:", "a:b", "ns:", "ns:run/netns/a"] {
             assert!(bad.parse::<Mode>().is_err(), "{bad}");
         }
     }

@@ -11,13 +11,13 @@ use super::subnet::Subnet;
 use crate::process::Process;
 use bundle::reason::reason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use serde_json::{Map, Value, json};
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Where plug-ins are looked for unless CNI_PATH says otherwise.
@@ -283,21 +283,41 @@ fn converse(mut program: Command, text: &str, patience: Duration) -> io::Result<
 
 /// Gives a program its text, and reads what it says to that; `None` if that takes until the deadline.
 fn talk(child: &mut Child, text: &str, deadline: Instant) -> io::Result<Option<String>> {
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read its configuration says itself why not. A pipe takes 64 KiB at once.
-        let _ = stdin.write_all(text.as_bytes());
+    let Some(mut stdout) = child.stdout.take() else { return Ok(Some(String::new())) };
+    let (mut stdin, mut unsent) = (child.stdin.take(), text.as_bytes());
+    if let Some(stdin) = &stdin {
+        // A pipe takes 64 KiB, and the rest when the program reads: one that does not is not waited for longer than any other.
+        ioctl_fionbio(stdin, true)?;
     }
     let mut said = Vec::new();
-    let Some(mut stdout) = child.stdout.take() else { return Ok(Some(String::new())) };
-    while is_readable(stdout.as_fd(), deadline)? {
-        let mut chunk = [0; 4096];
-        let length = stdout.read(&mut chunk)?;
-        said.extend_from_slice(&chunk[..length]);
-        if length == 0 || said.len() as u64 > LONGEST {
-            return String::from_utf8(said).map(Some).map_err(io::Error::other);
+    loop {
+        let Some([speaks, listens]) = look(&stdout, stdin.as_ref(), deadline)? else {
+            return Ok(None);
+        };
+        if let Some(pipe) = stdin.as_mut().filter(|_| listens) {
+            match pipe.write(unsent) {
+                Ok(length) => unsent = &unsent[length..],
+                Err(error) if is_passing(&error) => {}
+                // One that does not read its configuration says itself why not.
+                Err(_) => unsent = &[],
+            }
+            if unsent.is_empty() {
+                stdin = None;
+            }
+        }
+        if speaks {
+            let mut chunk = [0; 4096];
+            let length = stdout.read(&mut chunk)?;
+            said.extend_from_slice(&chunk[..length]);
+            if length == 0 || said.len() as u64 > LONGEST {
+                return String::from_utf8(said).map(Some).map_err(io::Error::other);
+            }
         }
     }
-    Ok(None)
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Waits for the end of a program, until the deadline.
@@ -308,14 +328,24 @@ fn has_ended(child: &Child, deadline: Instant) -> io::Result<bool> {
     Ok(process.ok_or(Errno::SRCH)?.wait_for_exit(Some(left))?)
 }
 
-fn is_readable(file: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+/// Whether a program has something to say, and whether it takes something; `None` if it does neither until the deadline.
+fn look(
+    stdout: &ChildStdout,
+    stdin: Option<&ChildStdin>,
+    deadline: Instant,
+) -> io::Result<Option<[bool; 2]>> {
+    let mut watched = vec![PollFd::new(stdout, PollFlags::IN)];
+    watched.extend(stdin.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::from_borrowed_fd(file, PollFlags::IN)], Some(&left)) {
-            Err(Errno::INTR) => {}
-            ready => return Ok(ready? > 0),
+        match poll(&mut watched, Some(&left)) {
+            Err(Errno::INTR) => continue,
+            ready if ready? == 0 => return Ok(None),
+            _ => {}
         }
+        let is_ready = |at: usize| watched.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        return Ok(Some([is_ready(0), is_ready(1)]));
     }
 }
 
@@ -409,16 +439,24 @@ mod tests {
 
     #[test]
     fn a_plugin_is_not_waited_for_longer_than_it_may_take() {
-        let shell = |script: &str| {
+        let tell = |text: &str, script: &str| {
             let mut program = Command::new("/bin/sh");
             program.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
-            converse(program, "{}", Duration::from_secs(1))
+            converse(program, text, Duration::from_secs(1))
         };
+        let shell = |script: &str| tell("{}", script);
         let said = |script: &str| shell(script).unwrap_err().to_string();
         assert_eq!(said("exec sleep 1000"), "it has not answered within 1 s");
         // Also one that has said everything and closed its output.
         assert_eq!(said("echo '{}'; exec sleep 1000 >&-"), "it has not ended within 1 s");
         assert_eq!(shell("echo '{}'; exit 3").unwrap(), (false, "{}\n".to_owned()));
+        // Neither is one that does not read what no pipe holds, and one that says much before it reads gets all of it.
+        let long = "x".repeat(300_000);
+        let unread = tell(&long, "exec sleep 1000").unwrap_err().to_string();
+        assert_eq!(unread, "it has not answered within 1 s");
+        assert_eq!(tell(&long, "echo '{}'; exit 3").unwrap(), (false, "{}\n".to_owned()));
+        let (_, said) = tell(&long, "head -c 200000 /dev/zero | tr '\\0' y; wc -c").unwrap();
+        assert_eq!((said.len(), said.trim_end().ends_with("y300000")), (200_007, true));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::network;
 use crate::settings::Settings;
 
 /// Puts back what the host has of every connected container, and asks foreign plug-ins about theirs. Returns the ids of
-/// those that are connected, and what the plug-ins complain of.
+/// those that are connected, and what could not be put back of others, or the plug-ins complain of.
 ///
 /// # Errors
 /// The rules or switches cannot be restored.
@@ -20,10 +20,13 @@ pub fn reload(settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
 
 fn mend(settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
     let state = ground::mend(settings)?;
-    network::reload(&state)?;
-    let (mut done, mut errors) = (Vec::new(), Vec::new());
-    for plan in state.connected()? {
-        match connection::check(settings, &plan) {
+    let (failed, failures): (Vec<_>, Vec<_>) = network::reload(&state)?.into_iter().unzip();
+    let mut done = Vec::new();
+    let mut errors: Vec<Error> = failures.into_iter().map(Error::from).collect();
+    // All that are on a bridge have the same to say of it.
+    errors.dedup_by_key(|error| error.to_string());
+    for plan in state.connected()?.iter().filter(|plan| !failed.contains(&plan.container)) {
+        match connection::check(settings, plan) {
             complaints if complaints.is_empty() => done.push(plan.container.to_string()),
             complaints => errors.extend(complaints),
         }

@@ -256,7 +256,8 @@ fn check_connections(settings: &Settings, repair: bool, report: &mut Report) -> 
     };
     let losses = network::survey::find(&state, &up)?;
     let reloads = losses.iter().any(|loss| loss.remedy == Remedy::Reload);
-    let reloaded = (repair && reloads).then(|| network::reload(&state).is_ok());
+    let reloaded =
+        (repair && reloads).then(|| network::reload(&state).is_ok_and(|failed| failed.is_empty()));
     for loss in losses {
         match loss.remedy {
             Remedy::Reload => {

@@ -95,3 +95,39 @@ fn a_network_may_be_too_small_for_ipv6() {
     drop(host);
     world.assert_no_container();
 }
+
+#[test]
+fn what_keeps_one_bridge_from_being_made_again_keeps_no_other() {
+    let world = World::new();
+    let ids: Vec<String> = ["one0", "two0"]
+        .into_iter()
+        .map(|name| {
+            let bridge = format!("com.docker.network.bridge.name={name}");
+            world.nman(["network", "create", "-o", &bridge, name]).ok();
+            world.run(&["-d", "--name", name, "--network", name], &["sleep", "1000"]).ok().stdout()
+        })
+        .collect();
+    let reaches_gateway = |container: &str| {
+        let script = "ping -c 1 -W 2 $(ip route | awk '/default/ {print $3}')";
+        world.nman(["exec", container, "sh", "-c", script]).success()
+    };
+    // In both orders: one of them is that of the records.
+    for (blocked, other, id) in [("one0", "two0", &ids[1]), ("two0", "one0", &ids[0])] {
+        ip("link delete one0");
+        ip("link delete two0");
+        ip(&format!("link add {blocked} type veth peer name peer0"));
+        let said = world.nman(["network", "reload"]).exits(1);
+        said.says(&format!(
+            "cannot create bridge `{blocked}`: an interface of that name is not a bridge"
+        ));
+        said.says(&format!("ip link set {blocked} name OTHER"));
+        assert_eq!(said.stdout(), *id);
+        assert!(reaches_gateway(other));
+        ip("link delete peer0");
+        world.nman(["network", "reload"]).ok();
+        assert!(reaches_gateway(blocked));
+    }
+    world.nman(["rm", "-f", "one0", "two0"]).ok();
+    world.nman(["network", "rm", "one0", "two0"]).ok();
+    world.assert_no_container();
+}

@@ -143,3 +143,29 @@ fn an_interface_has_the_name_the_parameters_and_the_addresses_that_were_asked_fo
     assert!(refused.stderr().contains("net/ipv4/conf/eth0/no"), "{refused}");
     world.nman(["network", "rm", "a", "b", "c", "0"]).ok();
 }
+
+#[test]
+fn what_a_container_has_written_into_its_files_stays_when_it_comes_to_a_network_or_leaves_one() {
+    let world = World::new();
+    world.nman(["network", "create", "--subnet", "10.7.1.0/24", "one"]).ok();
+    let options = ["-d", "--name", "aa", "--network", "bridge", "--add-host", "gate:host-gateway"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let shell = |script: &str| exec(&world, script);
+    shell("echo 192.0.2.9 mine >>/etc/hosts; echo options rotate >>/etc/resolv.conf");
+    let own = world.inspect("aa", "/NetworkSettings/IPAddress");
+    let says = |text: &str| shell("cat /etc/hosts /etc/resolv.conf").contains(text);
+    let all_of_ours = || says("192.0.2.9 mine\n") && says("\noptions rotate\n");
+    world.nman(["network", "connect", "one", "aa"]).ok();
+    assert!(all_of_ours() && says("10.7.1.2\t") && says(own.as_str().unwrap()));
+    world.nman(["network", "disconnect", "one", "aa"]).ok();
+    assert!(all_of_ours() && !says("10.7.1.2\t"));
+    // Also the last one, where no network's gateway is the host by then.
+    world.nman(["network", "disconnect", "bridge", "aa"]).ok();
+    assert!(all_of_ours() && !says(own.as_str().unwrap()) && says("10.90.0.1\tgate\n"));
+    // A new life begins with what is so then.
+    world.nman(["restart", "-t", "0", "aa"]).ok();
+    assert!(!says("mine"));
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "one"]).ok();
+    world.assert_no_container();
+}

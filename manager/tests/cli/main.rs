@@ -27,6 +27,7 @@ mod fluentd;
 mod health;
 mod interchange;
 mod isolation;
+mod joined;
 mod lifecycle;
 mod limits;
 mod lists;

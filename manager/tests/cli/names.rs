@@ -1,6 +1,7 @@
 //! Names: neighbours' by the resolver in the container's own namespace, everybody else's by the host's nameservers.
 
 use super::world::World;
+use nconform::fixture::{Capture, HostNetwork};
 use nman::network::netns;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::io::{Read as _, Write as _};
@@ -9,7 +10,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A nameserver on the host's loopback, such as systemd-resolved's stub: every name is 192.0.2.7, and over datagrams
 /// the answer to `big.test` is cut.
@@ -369,6 +370,50 @@ fn start_refusing(place: &'static str, code: u8) {
             send(&mut stream, &refuse(&query));
         }
     });
+}
+
+#[test]
+fn not_every_name_waits_for_a_server_that_is_down() {
+    let world = World::new();
+    let _stub = Stub::start();
+    let _silent = UdpSocket::bind("127.0.0.98:53").unwrap();
+    let servers = "nameserver 127.0.0.98\nnameserver 127.0.0.53\n";
+    std::fs::write("/etc/resolv.conf", servers).unwrap();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    assert_eq!(address(&ask(&world, "aa", "first.test", A, false)), [192, 0, 2, 7]);
+    let begun = Instant::now();
+    for stream in [false, true, false] {
+        assert_eq!(address(&ask(&world, "aa", "next.test", A, stream)), [192, 0, 2, 7]);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_server_that_only_one_interface_reaches_is_asked_there() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    let add = |address: &str, link: &str| {
+        Capture::of("ip").args(["addr", "add", address, "dev", link, "nodad"]).run().ok();
+    };
+    add("fe80::1/64", HostNetwork::UPLINK);
+    host.world().run(|| add("fe80::53/64", "world0"));
+    host.world().serve(|ready| {
+        let server = UdpSocket::bind("[::]:53").unwrap();
+        ready();
+        let mut query = [0; 512];
+        while let Ok((length, client)) = server.recv_from(&mut query) {
+            server.send_to(&answer(&query[..length]), client).unwrap();
+        }
+    });
+    let servers = format!("nameserver fe80::53%{}\n", HostNetwork::UPLINK);
+    std::fs::write("/etc/resolv.conf", servers).unwrap();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    assert_eq!(address(&ask(&world, "aa", "example.test", A, false)), [192, 0, 2, 7]);
+    world.nman(["rm", "-f", "aa"]).ok();
+    drop(host);
+    world.assert_no_container();
 }
 
 #[test]

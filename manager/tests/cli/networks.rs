@@ -206,6 +206,12 @@ fn several_networks_have_an_interface_each_with_its_own_wishes() {
         taken.stderr().contains("no configured subnet contains IP address 10.9.0.1"),
         "{taken}"
     );
+    sleeper(&world, &["--name", "aa", "--network", "one"]);
+    let address = world.inspect("aa", "/NetworkSettings/Networks/one/IPAddress");
+    let address = address.as_str().unwrap();
+    let taken = world.run(&["--rm", "--network", "one", "--ip", address], &["true"]).exits(125);
+    taken.says(&format!("address {address} is already in use, by container `aa`"));
+    world.nman(["rm", "-f", "aa"]).ok();
     world.nman(["network", "rm", "one", "two"]).ok();
     world.assert_no_container();
 }

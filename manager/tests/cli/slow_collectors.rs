@@ -183,3 +183,18 @@ fn a_name_that_cannot_be_looked_up_holds_nothing_up() {
     unmount("/etc/resolv.conf", UnmountFlags::DETACH).unwrap();
     world.assert_no_container();
 }
+
+#[test]
+fn a_container_is_not_kept_for_long_by_name_servers_that_say_nothing_of_its_collector() {
+    let world = World::new();
+    let _silent = UdpSocket::bind("127.0.0.53:53").unwrap();
+    std::fs::write("/etc/resolv.conf", "nameserver 127.0.0.53\noptions timeout:60\n").unwrap();
+    let opts = ["fluentd-address=tcp://collector.test:24224".to_owned()];
+    let begun = Instant::now();
+    let refused = world.run(&options("fluentd", &opts), &["true"]).exits(125);
+    refused.says("look up tcp://collector.test:24224: no name server has answered within 10 s");
+    assert!(begun.elapsed() >= Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Less than the C library takes.
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    world.assert_no_container();
+}

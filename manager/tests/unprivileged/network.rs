@@ -238,3 +238,17 @@ fn a_low_port_is_refused_with_what_root_can_do() {
     assert!(output.stderr().contains("net.ipv4.ip_unprivileged_port_start"), "{output}");
     world.assert_no_container();
 }
+
+#[test]
+fn a_namespace_by_its_path_is_one_of_the_users_own() {
+    let world = World::new();
+    world.run(&["-d", "--name", "aa"], &["sleep", "1000"]).ok();
+    let own = format!("ns:/proc/{}/ns/net", world.inspect("aa", "/State/Pid"));
+    let script = "readlink /proc/self/ns/net";
+    let inside = world.nman(["exec", "aa", "sh", "-c", script]).ok().stdout();
+    assert_eq!(world.shell(&["--network", &own], script).ok().stdout(), inside);
+    let refused = world.run(&["--rm", "--network", "ns:/proc/self/ns/net"], &["true"]).exits(125);
+    refused.says("cannot join the network namespace /proc/self/ns/net: operation not permitted");
+    refused.says("`nman unshare` leads there");
+    world.nman(["rm", "-f", "aa"]).ok();
+}

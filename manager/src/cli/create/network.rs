@@ -15,7 +15,7 @@ use std::str::FromStr;
 /// How the container is connected.
 #[derive(Clone, Debug, Default, Args)]
 pub struct NetworkArgs {
-    /// Network: none, host, bridge, container:NAME, or a network's name, or name=NETWORK with alias=, ip=, ip6=, mac-address=,
+    /// Network: none, host, bridge, container:NAME, ns:PATH, or a network's name, or name=NETWORK with alias=, ip=, ip6=, mac-address=,
     /// link-local-ip=, gw-priority=, driver-opt=; may be given several times; without root also pasta or slirp4netns
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<NetworkChoice>,
@@ -72,7 +72,13 @@ impl FromStr for NetworkChoice {
     /// Docker's `name=NET,KEY=VALUE,...`, and Podman's `NET:KEY=VALUE,...`.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let mode = |name: &str| name.parse::<Mode>().map_err(|error| error.to_string());
-        if !text.contains('=') {
+        if text.is_empty() {
+            return Err(
+                "no name set for network: left out it is the default one, `none` is no network"
+                    .to_owned(),
+            );
+        }
+        if !text.contains('=') || text.starts_with("ns:") {
             return Ok(Self { mode: mode(text)?, wishes: Wishes::default() });
         }
         let before = text.split('=').next().unwrap_or_default();
@@ -275,6 +281,9 @@ impl NetworkArgs {
             if self.mac_address.is_some() && *mode != Mode::None {
                 return conflict("mac-address and the network mode");
             }
+        }
+        if matches!(mode, Mode::Namespace(_)) && (!self.publish.is_empty() || self.publish_all) {
+            return conflict("port publishing and the ns type network mode");
         }
         if matches!(mode, Mode::Container(_)) {
             for (given, what) in [

@@ -36,7 +36,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use stream::Stream;
-use upstream::Asked;
+use upstream::{Asked, Memory};
 
 /// How many datagrams may wait for an answer from outside.
 const MOST_QUERIES: usize = 64;
@@ -63,6 +63,7 @@ pub struct Resolver {
     namespace: OwnedFd,
     directory: Directory,
     upstream: Upstream,
+    memory: Memory,
     queries: Vec<Query>,
     streams: Vec<Stream>,
     /// Until then no connection is taken: there are no descriptors to be had, and whoever waits for one goes on waiting.
@@ -123,6 +124,7 @@ impl Resolver {
             namespace,
             directory,
             upstream,
+            memory: Memory::default(),
             queries: Vec::new(),
             streams: Vec::new(),
             deaf: None,
@@ -220,7 +222,7 @@ impl Resolver {
             return None;
         }
         let id = *query.first_chunk::<2>()?;
-        let mut asked = Asked::new(query, self.upstream.servers());
+        let mut asked = Asked::new(query, self.memory.order(self.upstream.servers()));
         asked.ask(&self.upstream, self.namespace.as_fd()).ok()?;
         let number = self.number();
         let watched = EventData::new_u64(number);
@@ -278,7 +280,11 @@ impl Resolver {
     fn take_answer(&mut self, at: usize) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let query = &mut self.queries[at];
-        match query.asked.receive(&mut buffer) {
+        let received = query.asked.receive(&mut buffer);
+        if let (Ok(Some(_)), Some(server)) = (&received, query.asked.server()) {
+            self.memory.hear(server);
+        }
+        match received {
             Ok(Some(length))
                 if message::is_failure(&buffer[..length]) && query.asked.has_another() =>
             {
@@ -323,6 +329,7 @@ impl Resolver {
         }
         for at in (0..self.queries.len()).rev() {
             if self.queries[at].asked.deadline <= now {
+                self.queries[at].asked.server().into_iter().for_each(|it| self.memory.miss(it));
                 self.ask_next(at);
             }
         }

@@ -7,7 +7,7 @@ use super::{LONGEST, Reply, Resolver, message, upstream};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::SocketType;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ struct Asking {
     answer: Vec<u8>,
     /// Until when it may take; then the next is asked.
     until: Instant,
-    others: Vec<IpAddr>,
+    others: Vec<SocketAddr>,
 }
 
 impl Stream {
@@ -109,14 +109,19 @@ impl Resolver {
         match self.reply(query, &question, LONGEST) {
             Reply::Now(answer) => stream.put(&answer),
             Reply::PassOn => {
-                let servers = self.upstream.servers();
+                let servers = self.memory.order(self.upstream.servers());
                 self.ask_over_connection(stream, query, servers);
             }
         }
         true
     }
 
-    fn ask_over_connection(&mut self, stream: &mut Stream, query: &[u8], mut servers: Vec<IpAddr>) {
+    fn ask_over_connection(
+        &mut self,
+        stream: &mut Stream,
+        query: &[u8],
+        mut servers: Vec<SocketAddr>,
+    ) {
         while let Some(server) = servers.pop() {
             let namespace = self.namespace.as_fd();
             let reached = self.upstream.reach(server, SocketType::STREAM, namespace);
