@@ -87,17 +87,17 @@ fn numbered(number: u8, name: &str, kind: u8) -> Vec<u8> {
 
 /// Asks the container's resolver from inside; over a connection if need be.
 fn ask(world: &World, container: &str, name: &str, kind: u8, stream: bool) -> Vec<u8> {
-    ask_this(world, container, query(name, kind), stream)
+    ask_this(world, container, &query(name, kind), stream)
 }
 
-fn ask_this(world: &World, container: &str, query: Vec<u8>, stream: bool) -> Vec<u8> {
+fn ask_this(world: &World, container: &str, query: &[u8], stream: bool) -> Vec<u8> {
     let pid = world.inspect(container, "/State/Pid");
     let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
     let answer = netns::run_in(namespace.as_fd(), || {
         if stream {
             let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            send(&mut stream, &query);
+            send(&mut stream, query);
             return Ok(receive(&mut stream));
         }
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -107,7 +107,7 @@ fn ask_this(world: &World, container: &str, query: Vec<u8>, stream: bool) -> Vec
         let mut answer = vec![0; 2048];
         // A datagram may be lost; every client asks again.
         let mut try_once = || {
-            socket.send(&query).unwrap();
+            socket.send(query).unwrap();
             socket.recv(&mut answer).ok()
         };
         let length = (0..15).find_map(|_| try_once()).expect("an answer");
@@ -342,7 +342,7 @@ fn those_who_share_a_name_take_turns_to_be_the_first() {
         world.run(&options, &["sleep", "1000"]).ok();
     }
     let last = |number| {
-        let answer = ask_this(&world, "one", numbered(number, "web", A), false);
+        let answer = ask_this(&world, "one", &numbered(number, "web", A), false);
         assert_eq!(answers(&answer), 2, "{answer:?}");
         *answer.last_chunk::<4>().unwrap()
     };
