@@ -53,12 +53,16 @@ fn start(
     let attached = record.attachment.attached();
     // Without `-i` the container's stdin is empty, and whoever is attached to it alone to nothing.
     let streams = Attached { stdin: attached.stdin && args.interactive, ..attached };
+    let attaches = streams.stdin || streams.shows();
+    if attaches {
+        // Its monitor tells of the start, which comes after that.
+        emit_container(settings, &record, "attach", &[]);
+    }
     let mut monitor = monitor::launch(settings, &record.id, assembled)?;
-    if !streams.stdin && !streams.shows() {
+    if !attaches {
         attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
-    emit_container(settings, &record, "attach", &[]);
     let output = Shown::AsItIs;
     let wish = Wish { streams, terminal: args.tty, signals, keys, redraw: false, output };
     attach::follow(settings, &record.id, &mut monitor, wish).map(Outcome::Ended)

@@ -90,6 +90,7 @@ fn key(document: &Value, epoch: Option<i64>, step: &Value) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mount::parse;
     use super::super::state::{Script, Unpack};
     use super::*;
     use std::collections::BTreeMap;
@@ -119,6 +120,7 @@ mod tests {
         assert_eq!(of(&Run { proxies, ..first_run.clone() }), first);
         let script = Script { name: String::new(), text: "#!".to_owned() };
         let (network, hosts) = ("none".parse().unwrap(), ["foo:1.2.3.4".parse().unwrap()]);
+        let mounts = |text| vec![parse(text, "/", 0).unwrap()];
         let other = json!({"config": {"Env": ["A=1"]}});
         for other in [
             of(&run("b", &[("X", "1")])),
@@ -126,6 +128,7 @@ mod tests {
             // One that is declared is an argument like any other.
             of(&run("a", &[("X", "1"), ("http_proxy", "p")])),
             of(&Run { insecure: true, ..first_run.clone() }),
+            of(&Run { mounts: mounts("type=tmpfs,target=/t"), ..first_run.clone() }),
             of(&Run { script: Some(script), ..first_run.clone() }),
             of_run(&other, &first_run, alone, &[], None),
             of_directory(&base, "/a", None),
@@ -142,12 +145,18 @@ mod tests {
         let owned = Copy { owner: Some("1".to_owned()), ..copy.clone() };
         let unpacked = Copy { unpack: Unpack::All, ..copy.clone() };
         let moded = Copy { mode: Some(Chmod::parse("u+x").unwrap()), ..copy.clone() };
+        let with_parents = Copy { parents: true, ..copy.clone() };
+        let elsewhere = Copy { target: "/y".to_owned(), ..copy.clone() };
         for other in [
             of_copy(&base, &copy, std::slice::from_ref(&two), false, None),
             of_copy(&base, &copy, std::slice::from_ref(&one), true, None),
             of_copy(&base, &owned, std::slice::from_ref(&one), false, None),
             of_copy(&base, &unpacked, std::slice::from_ref(&one), false, None),
             of_copy(&base, &moded, std::slice::from_ref(&one), false, None),
+            of_copy(&base, &with_parents, std::slice::from_ref(&one), false, None),
+            of_copy(&base, &elsewhere, std::slice::from_ref(&one), false, None),
+            of_copy(&base, &copy, std::slice::from_ref(&one), false, Some(1)),
+            of_copy(&other, &copy, std::slice::from_ref(&one), false, None),
         ] {
             assert_ne!(other, first);
         }

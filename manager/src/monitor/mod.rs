@@ -315,7 +315,7 @@ impl<'a> Monitor<'a> {
         }
         let mut oom = OomWatch::new(self.settings, &self.record, pid);
         // Whoever hears that it runs is not to find what was found out in its last life.
-        let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime);
+        let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime, pid);
         let begun = Instant::now();
         let has_begun = self.begin(&pidfd)?;
         // It has run: whatever fails from here on, its layer and its volumes are somebody's.

@@ -28,6 +28,7 @@ pub struct Prober<'a> {
     record: &'a Record,
     dir: &'a Dir,
     runtime: &'a Runtime,
+    init: i32,
     check: HealthCheck,
     health: Health,
     began: Instant,
@@ -47,12 +48,13 @@ struct Probe {
 }
 
 impl<'a> Prober<'a> {
-    /// Nothing is known yet. `None` for a container without a check.
+    /// Nothing is known yet about the container with this init, a child of ours. `None` for a container without a check.
     pub fn new(
         settings: &'a Settings,
         record: &'a Record,
         dir: &'a Dir,
         runtime: &'a Runtime,
+        init: i32,
     ) -> Option<Self> {
         let check = record.supervision.health.clone()?;
         let health = Health::default();
@@ -64,6 +66,7 @@ impl<'a> Prober<'a> {
             record,
             dir,
             runtime,
+            init,
             check,
             health,
             began,
@@ -174,6 +177,12 @@ impl Probe {
     }
 }
 
+/// Whether a child of ours has begun to end: before the kernel ends the others of its pid namespace, it has no program any more.
+fn is_ending(child: i32) -> bool {
+    let program = std::fs::read_link(format!("/proc/{child}/exe"));
+    program.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 impl Source for Prober<'_> {
     fn watch<'b>(&'b self, watched: &mut Vec<PollFd<'b>>) {
         let output = self.running.as_ref().and_then(|probe| probe.output.as_ref());
@@ -205,6 +214,11 @@ impl Source for Prober<'_> {
 
     fn child_ended(&mut self, pid: i32, code: u8) {
         let Some(mut probe) = self.running.take_if(|probe| probe.pid == pid) else { return };
+        if code != 0 && !probe.timed_out && is_ending(self.init) {
+            // The end of the container is that of the check: it says nothing, and the init's own is about to be heard.
+            self.next = Instant::now() + self.interval();
+            return;
+        }
         probe.read();
         let output = String::from_utf8_lossy(&probe.kept).into_owned();
         let (exit_code, output) = if probe.timed_out {
@@ -214,5 +228,24 @@ impl Source for Prober<'_> {
             (i32::from(code), output)
         };
         self.note(Finding { start: probe.start, end: Timestamp::now(), exit_code, output });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+    #[test]
+    fn a_child_ends_as_soon_as_it_has_no_program() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        assert!(!is_ending(pid.as_raw_nonzero().get()));
+        child.kill().unwrap();
+        // Until it has ended, and nobody has collected it.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), options).unwrap();
+        assert!(is_ending(pid.as_raw_nonzero().get()));
+        child.wait().unwrap();
     }
 }

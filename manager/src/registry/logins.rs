@@ -315,6 +315,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_a_link_leads_to_is_replaced_and_the_link_stays() {
+        let (directory, logins) = logins();
+        let kept = directory.path().join("settings.json");
+        fs::write(&kept, r#"{"psFormat": "table"}"#).unwrap();
+        fs::create_dir(directory.path().join("deep")).unwrap();
+        std::os::unix::fs::symlink(&kept, &logins.path).unwrap();
+        logins.store("r", &password("a", "b")).unwrap();
+        assert_eq!(fs::read_link(&logins.path).unwrap(), kept);
+        let text = fs::read_to_string(&kept).unwrap();
+        assert!(text.contains("psFormat") && text.contains("auths"), "{text}");
+    }
+
+    #[test]
     fn a_malformed_file_is_named_and_never_overwritten() {
         let (_directory, logins) = logins();
         assert_eq!(logins.find("r").unwrap(), None);

@@ -290,3 +290,18 @@ fn a_disconnection_that_was_killed_is_finished_by_the_next_connection() {
     world.nman(["network", "rm", "one", "two"]).ok();
     world.assert_no_container();
 }
+
+/// As a service manager or a shutdown does that ends all that it finds.
+#[test]
+fn who_tells_a_monitor_to_end_tells_its_container() {
+    let world = World::new();
+    let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+    world.run(&["-d", "--name", "told"], &["sh", "-c", script]).ok();
+    eventually("it listens", || world.nman(["logs", "told"]).ok().stdout() == "ready\n");
+    let (_, monitor) = processes(&world, "told");
+    kill_process(Pid::from_raw(monitor).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(world.nman(["wait", "told"]).ok().stdout(), "7\n");
+    assert_eq!(world.inspect("told", "/State/Status"), "exited");
+    world.nman(["rm", "told"]).ok();
+    world.assert_no_container();
+}

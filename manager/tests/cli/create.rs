@@ -258,3 +258,15 @@ fn an_image_that_is_replaced_while_a_container_is_made_is_looked_for_again() {
     }
     world.assert_no_container();
 }
+
+#[test]
+fn what_could_not_be_started_has_never_run() {
+    let world = World::new();
+    world.nman(["create", "--name", "none", "--network", "none", IMAGE, "/no/such"]).ok();
+    world.nman(["start", "none"]).exits(127);
+    let state = world.inspect("none", "/State");
+    assert_eq!((&state["Status"], &state["ExitCode"]), (&"created".into(), &127.into()), "{state}");
+    assert!(state["Error"].as_str().unwrap().contains("/no/such"), "{state}");
+    world.nman(["rm", "none"]).ok();
+    world.assert_no_container();
+}

@@ -91,7 +91,8 @@ fn a_check_that_hangs_is_cut_off_and_one_that_talks_is_cut_short() {
     let world = World::new();
     for (name, command, timeout) in [
         ("hangs", "echo begun; sleep 1000", "1s"),
-        ("talks", "yes | head -c 300000; exit 1", "100s"),
+        // Were its output not read to the end, a signal would end it.
+        ("talks", "yes | head -c 300000 && exit 3", "100s"),
     ] {
         let options = [
             "-d",
@@ -112,7 +113,7 @@ fn a_check_that_hangs_is_cut_off_and_one_that_talks_is_cut_short() {
     let finding = |name: &str| world.inspect(name, "/State/Health/Log/0");
     assert_eq!(finding("hangs")["ExitCode"], -1);
     assert_eq!(finding("hangs")["Output"], "Health check exceeded timeout (1s): begun\n");
-    assert_eq!(finding("talks")["ExitCode"], 1);
+    assert_eq!(finding("talks")["ExitCode"], 3);
     assert_eq!(finding("talks")["Output"].as_str().unwrap().len(), 4096);
     // The command is dead, too, and not only the runtime that has run it.
     eventually("no check is left", || {
@@ -160,5 +161,66 @@ fn what_has_ended_is_healthy_no_longer_and_begins_anew() {
     assert_ne!(status(), "unhealthy");
     world.nman(["wait", "--condition", "healthy", "well"]).ok();
     world.nman(["rm", "-f", "well"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_starts_is_asked_more_often_and_its_failures_do_not_count() {
+    let world = World::new();
+    let options = [
+        "-d",
+        "--name",
+        "slow",
+        "--health-cmd",
+        "test -e /well",
+        "--health-interval",
+        "1h",
+        "--health-start-period",
+        "1h",
+        "--health-start-interval",
+        "50ms",
+        "--health-retries",
+        "1",
+    ];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let health = || world.inspect("slow", "/State/Health");
+    eventually("it was asked three times", || {
+        health()["Log"].as_array().is_some_and(|log| log.len() >= 3)
+    });
+    let starting = health();
+    assert_eq!((&starting["Status"], &starting["FailingStreak"]), (&"starting".into(), &0.into()));
+    world.nman(["exec", "slow", "touch", "/well"]).ok();
+    world.nman(["wait", "--condition", "healthy", "slow"]).ok();
+    world.nman(["rm", "-f", "slow"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_paused_container_is_not_asked_how_it_is() {
+    let world = World::new();
+    let options = ["-d", "--name", "still", "--health-cmd", "true", "--health-interval", "50ms"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    world.nman(["wait", "--condition", "healthy", "still"]).ok();
+    world.nman(["pause", "still"]).ok();
+    // Many times its interval: each answer would be a failure.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let health = world.inspect("still", "/State/Health");
+    assert_eq!((&health["Status"], &health["FailingStreak"]), (&"healthy".into(), &0.into()));
+    world.nman(["unpause", "still"]).ok();
+    world.nman(["exec", "still", "true"]).ok();
+    world.nman(["rm", "-f", "still"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_one_life_has_died_of_is_not_said_of_the_next() {
+    let world = World::new();
+    let options = ["-d", "--name", "greedy", "--memory", "8m", "--restart", "on-failure:1"];
+    let script = "test -e /again && exit 3; touch /again; exec tail /dev/zero";
+    world.run(&options, &["sh", "-c", script]).ok();
+    eventually("it has ended for good", || world.inspect("greedy", "/State/Status") == "exited");
+    let state = world.inspect("greedy", "/State");
+    assert_eq!((&state["ExitCode"], &state["OOMKilled"]), (&3.into(), &false.into()), "{state}");
+    world.nman(["rm", "greedy"]).ok();
     world.assert_no_container();
 }

@@ -73,7 +73,11 @@ fn send(stream: &mut TcpStream, message: &[u8]) {
 }
 
 fn query(name: &str, kind: u8) -> Vec<u8> {
-    let mut message = vec![7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    numbered(7, name, kind)
+}
+
+fn numbered(number: u8, name: &str, kind: u8) -> Vec<u8> {
+    let mut message = vec![7, number, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         message.push(u8::try_from(label.len()).unwrap());
         message.extend(label.as_bytes());
@@ -84,14 +88,17 @@ fn query(name: &str, kind: u8) -> Vec<u8> {
 
 /// Asks the container's resolver from inside; over a connection if need be.
 fn ask(world: &World, container: &str, name: &str, kind: u8, stream: bool) -> Vec<u8> {
+    ask_this(world, container, &query(name, kind), stream)
+}
+
+fn ask_this(world: &World, container: &str, query: &[u8], stream: bool) -> Vec<u8> {
     let pid = world.inspect(container, "/State/Pid");
     let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
-    let query = query(name, kind);
     let answer = netns::run_in(namespace.as_fd(), || {
         if stream {
             let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            send(&mut stream, &query);
+            send(&mut stream, query);
             return Ok(receive(&mut stream));
         }
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -101,7 +108,7 @@ fn ask(world: &World, container: &str, name: &str, kind: u8, stream: bool) -> Ve
         let mut answer = vec![0; 2048];
         // A datagram may be lost; every client asks again.
         let mut try_once = || {
-            socket.send(&query).unwrap();
+            socket.send(query).unwrap();
             socket.recv(&mut answer).ok()
         };
         let length = (0..15).find_map(|_| try_once()).expect("an answer");
@@ -251,12 +258,21 @@ fn a_flood_of_queries_is_bounded_and_a_neighbour_still_answered() {
         Ok(())
     })
     .unwrap();
+    // So do connections that ask nothing, but for those that are one too many.
+    let mut connections = netns::run_in(namespace.as_fd(), || {
+        Ok([(); 40].map(|()| TcpStream::connect("127.0.0.11:53").unwrap()))
+    })
+    .unwrap();
+    let last = connections.last_mut().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(last.read(&mut [0]).expect("it is let go at once"), 0);
     // Links go with their namespace, which lives as long as it is open.
     drop(namespace);
     assert_eq!(address(&ask(&world, "aa", "aa", A, false))[..2], [10, 90]);
     let monitor = stat(&pid.to_string(), PARENT);
     let descriptors = std::fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().count();
     assert!(descriptors < 150, "{descriptors} descriptors are open");
+    drop(connections);
     world.nman(["rm", "-f", "aa"]).ok();
     world.assert_no_container();
 }
@@ -315,6 +331,52 @@ fn servers_of_the_command_line_are_asked_from_the_containers_own_namespace() {
     let own = world.inspect("aa", "/NetworkSettings/IPAddress");
     assert_eq!(own.as_str().unwrap(), served.join().unwrap());
     world.nman(["rm", "-f", "aa", "first"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn those_who_share_a_name_take_turns_to_be_the_first() {
+    let world = World::new();
+    world.nman(["network", "create", "--subnet", "10.7.1.0/24", "shop"]).ok();
+    for name in ["one", "two"] {
+        let options = ["-d", "--name", name, "--network", "shop", "--network-alias", "web"];
+        world.run(&options, &["sleep", "1000"]).ok();
+    }
+    let last = |number| {
+        let answer = ask_this(&world, "one", &numbered(number, "web", A), false);
+        assert_eq!(answers(&answer), 2, "{answer:?}");
+        *answer.last_chunk::<4>().unwrap()
+    };
+    let mut both = [last(7), last(8)];
+    both.sort_unstable();
+    assert_eq!(both, [[10, 7, 1, 2], [10, 7, 1, 3]]);
+    world.nman(["rm", "-f", "one", "two"]).ok();
+    world.nman(["network", "rm", "shop"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn servers_of_the_command_line_are_asked_on_an_internal_network_too() {
+    let world = World::new();
+    world.nman(["network", "create", "--internal", "--subnet", "10.7.1.0/24", "vault"]).ok();
+    let inside = ["-d", "--network", "vault"];
+    world.run(&[&inside[..], &["--name", "server"]].concat(), &["sleep", "1000"]).ok();
+    let pid = world.inspect("server", "/State/Pid");
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    let server =
+        netns::run_in(namespace.as_fd(), || Ok(UdpSocket::bind("10.7.1.2:53").unwrap())).unwrap();
+    drop(namespace);
+    let options = [&inside[..], &["--name", "aa", "--dns", "10.7.1.2"]].concat();
+    world.run(&options, &["sleep", "1000"]).ok();
+    let served = std::thread::spawn(move || {
+        let mut query = [0; 512];
+        let (length, client) = server.recv_from(&mut query).unwrap();
+        server.send_to(&answer(&query[..length]), client).unwrap();
+    });
+    assert_eq!(address(&ask(&world, "aa", "example.test", A, false)), [192, 0, 2, 7]);
+    served.join().unwrap();
+    world.nman(["rm", "-f", "aa", "server"]).ok();
+    world.nman(["network", "rm", "vault"]).ok();
     world.assert_no_container();
 }
 

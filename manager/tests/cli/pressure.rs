@@ -2,7 +2,7 @@
 
 use super::world::{IMAGE, World, eventually};
 use nconform::fixture::Capture;
-use rustix::io::ioctl_fionread;
+use rustix::io::{ioctl_fionbio, ioctl_fionread};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -124,6 +124,30 @@ fn a_signal_arrives_although_the_container_takes_no_stdin() {
     assert_eq!(client.wait().unwrap().code(), Some(6));
     writer.join().unwrap();
     world.nman(["rm", "full"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_a_container_does_not_take_is_not_read_either() {
+    let world = World::new();
+    let client = unread_run(&world, &["-i", "--name", "full"], LISTENS);
+    until_up(&world, "full");
+    let mut stdin = client.stdin.as_ref().unwrap();
+    ioctl_fionbio(stdin, true).unwrap();
+    // Pipes, a socket and a few chunks hold some hundred KiB: without a bound, memory would hold it all.
+    let (mut taken, mut refused) = (0, 0);
+    while refused < 100 && taken < 64 << 20 {
+        match stdin.write(&[b'y'; 65536]) {
+            Ok(length) => (taken, refused) = (taken + length, 0),
+            Err(_) => {
+                refused += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+    assert!(taken < 4 << 20, "{taken}");
+    world.nman(["rm", "-f", "full"]).ok();
+    let _ = read_all(client);
     world.assert_no_container();
 }
 

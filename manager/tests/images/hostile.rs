@@ -134,7 +134,11 @@ fn a_layer_that_is_not_the_one_the_configuration_names_is_refused() {
 #[test]
 fn a_manifest_with_another_digest_than_asked_for_is_refused() {
     let _sandbox = Sandbox::enter();
-    let server = Server::with_image(TestImage::two_layers(), |_, answer| answer);
+    // It says truly what it sends, which is not what was asked for.
+    let server = Server::with_image(TestImage::two_layers(), |_, answer| {
+        let sent = bundle::digest::Digest::of(&answer.body);
+        answer.with("Docker-Content-Digest", sent.as_str())
+    });
     let digest = bundle::digest::Digest::of(b"another");
     let reference = format!("{}/app@{digest}", server.address()).parse().unwrap();
     let (_root, store) = store();

@@ -191,6 +191,22 @@ mod tests {
         super::reserve(requests, &[], &[])
     }
 
+    /// Whoever has served on a port and closed its connections is not in the way of who comes next.
+    #[test]
+    fn a_port_that_only_old_connections_have_is_free() {
+        use std::net::{TcpListener, TcpStream};
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // Who closes first waits in TIME_WAIT.
+        drop(listener.accept().unwrap());
+        drop((client, listener));
+        let old = request("127.0.0.1", Some((port, port)), Protocol::Tcp);
+        let reservation = reserve(&[old]).unwrap();
+        assert_eq!(reservation.ports[0].host_port, port);
+        assert!(TcpListener::bind(("127.0.0.1", port)).is_err(), "it is held");
+    }
+
     #[test]
     fn a_port_that_is_listened_on_is_allocated_by_its_process() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
