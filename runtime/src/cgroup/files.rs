@@ -176,9 +176,12 @@ pub(super) fn write_once(directory: &Path, name: &str, value: &str) -> Result<()
     rustix::io::write(fd, value.as_bytes()).map(drop)
 }
 
-/// Makes one directory; `false` when it was there.
+/// Makes one directory; `false` when it was there. Of paths that are too long none is made: it would take thousands of them.
 pub(super) fn make_directory(path: &Path) -> Result<bool, Errno> {
-    let (from, path) = at(path)?;
+    let (from, path) = match at(path)? {
+        (Base::Opened(_), _) => return Err(Errno::NAMETOOLONG),
+        found => found,
+    };
     match rustix::fs::mkdirat(from, path, Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),

@@ -103,3 +103,13 @@ fn what_a_container_has_buried_in_its_cgroups_is_found_and_removed() {
     }
     assert_eq!(cgroups::named(&name), Vec::<std::path::PathBuf>::new());
 }
+
+#[test]
+fn a_cgroups_path_that_no_path_can_tell_is_refused_before_any_of_it_is_made() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, name) = (Runtime::under_test(), unique_name());
+    let path = format!("/{name}{}", "/x".repeat(3000));
+    let output = runtime.run(&BundleDir::new().set("/linux/cgroupsPath", path)).exits(1);
+    output.says("filename too long");
+    assert_eq!(cgroups::named(&name), Vec::<std::path::PathBuf>::new());
+}
