@@ -28,6 +28,7 @@ fn attacks_work_on_a_runtime_without_the_defence_and_not_on_ours() {
         ("behind a descriptor", 2),
         ("/dev of the image", 1),
         ("covers", 3),
+        ("given to read", 1),
         ("user id", 1),
         ("monstrous", 1),
         ("are FIFOs", 1),

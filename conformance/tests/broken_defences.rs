@@ -14,6 +14,7 @@ const BROKEN: &[(&str, &str)] = &[
         "[ ! -e /proc/self/fd/9 ] || { shift 3; exec 3<$0 4<$0 5<$0 6<$0 $real --root $root run --preserve-fds 7 \"$@\"; }",
     ),
     ("below what is masked", "edit '.linux.maskedPaths = [] | .process.cwd = \"/vol/masked\"'"),
+    ("given to read", "chown $($jq .process.user.uid $bundle/config.json) /dev/stdin"),
     // The root file system is prepared by paths, which links of the image lead to the host.
     ("/dev/null of the image", "touch $bundle/rootfs/dev/null"),
     ("/dev/pts of the image", "touch $bundle/rootfs/dev/pts/0"),

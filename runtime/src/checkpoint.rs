@@ -12,7 +12,7 @@ use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
-use crate::record::{self, Record};
+use crate::record::Record;
 use crate::state::Status;
 use bundle::Checked;
 use std::os::fd::OwnedFd;
@@ -42,7 +42,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let criu = Criu::find(parsed.value("criu"))?;
     criu.require(pre_dump, parsed.is_set("lazy-pages"))?;
     directories.set(&mut options)?;
-    let checked = record::checked_config(&root, &record.saved)?;
+    let checked = record.checked_config()?;
     describe(&record, &checked, parsed, &mut options)?;
     if !pre_dump {
         let plan = plan_of(&record, &checked)?;

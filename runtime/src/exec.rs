@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::plan::exec as planner;
 use crate::plan::seccomp::with_receiver;
 use crate::protect;
-use crate::record::{self, Saved};
+use crate::record::{Record, Saved};
 use crate::socket;
 use crate::state::Status;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
@@ -37,12 +37,12 @@ use sys::namespace::Kinds;
 pub fn run(parsed: &Parsed) -> Result<u8> {
     let id = ContainerId::new(&parsed.operands[0])?;
     protect::our_executable()?;
-    let root = args::root(parsed);
-    let (saved, awaits_start) = record::peek(&root, &id)?;
-    let Some(init) = running_init(parsed, &id, &saved, awaits_start)? else {
+    let record = Record::unlocked(&args::root(parsed), &id)?;
+    let (saved, awaits_start) = (&record.saved, record.awaits_start());
+    let Some(init) = running_init(parsed, &id, saved, awaits_start)? else {
         return Err(stopped(id.as_str()));
     };
-    let spec = record::config(&root, &id)?;
+    let spec = record.spec()?;
     let (process, document, at) = process(parsed, &spec)?;
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let seccomp = seccomp.map(|profile| with_receiver(profile, spec.annotations().as_ref()));
@@ -51,7 +51,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         id: id.as_str(),
         document,
         at,
-        namespaces: namespaces(&saved, awaits_start)?,
+        namespaces: namespaces(saved, awaits_start)?,
         rootfs: &saved.rootfs,
         linux: spec.linux().as_ref(),
         seccomp: seccomp.as_deref(),
@@ -66,10 +66,10 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let at_limit = planner::Options { at_limit: true, ..options };
     plan.warnings.iter().for_each(|warning| log::note(warning));
     let mut cgroup =
-        cgroup(parsed, &saved, &host).map_err(|error| because_it_ended(error, &saved))?;
+        cgroup(parsed, saved, &host).map_err(|error| because_it_ended(error, saved))?;
     let terminal = process.terminal().unwrap_or(false);
     let at_limit = || planner::exec(&process, &host, &at_limit);
-    follow(parsed, plan, at_limit, &mut cgroup, &saved, terminal, init)
+    follow(parsed, plan, at_limit, &mut cgroup, saved, terminal, init)
 }
 
 /// Makes the process. In a container that is at its limit of processes, where an operator looks for the reason, it is made all the

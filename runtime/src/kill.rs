@@ -5,7 +5,7 @@ use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::process;
-use crate::record::{self, Record, Saved};
+use crate::record::{Record, Saved};
 use crate::signal::{self, SIGKILL};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -23,7 +23,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let root = args::root(parsed);
     // Nobody else freezes and thaws it meanwhile. But what ends a container does not wait for a command that hangs or takes long.
     let (saved, _lock) = match Record::open(&root, &id) {
-        Err(Error::Locked(_)) => (record::peek(&root, &id)?.0, None),
+        Err(Error::Locked(_)) => (Record::unlocked(&root, &id)?.saved, None),
         record => record.map(|record| (record.saved.clone(), Some(record)))?,
     };
     let cgroup = saved.cgroup();

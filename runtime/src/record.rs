@@ -35,8 +35,8 @@ mod read;
 mod starting;
 
 pub use notify::{datagrams, notify_directory};
-pub use read::{checked_config, config, peek};
-use read::{read_init, read_state};
+pub use read::{config, peek};
+use read::{read_config, read_init, read_state};
 
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -158,11 +158,7 @@ impl Record {
     ) -> Result<Record> {
         rootless::refuse_foreign(root)?;
         let path = root.join(id.as_str());
-        let directory = match open_directory(&path) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::no_container(root, id)),
-            opened => opened
-                .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
-        };
+        let directory = open_own(root, id, &path)?;
         let is_there = match lock(&directory, &path, id.as_str()) {
             // By the same fd: what has the name may be another container by now.
             Err(creating @ Error::Creating(_)) => match read_state(&directory, &path)? {
@@ -192,10 +188,9 @@ impl Record {
     /// # Errors
     /// When it cannot be read.
     pub fn config(&self) -> Result<serde_json::Value> {
-        let path = self.path.join(CONFIG);
-        std::fs::read(&path)
-            .and_then(|text| Ok(serde_json::from_slice(&text)?))
-            .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
+        serde_json::from_slice(&read_config(&self.directory, &self.path)?).map_err(|error| {
+            Error::io(format!("read `{}`", self.path.join(CONFIG).display()), &error.into())
+        })
     }
 
     /// Writes what is to take the place of that config.json, beside it: a full disk is found out before anything is changed.
@@ -565,6 +560,23 @@ fn awaits_start(directory: &OwnedFd) -> bool {
 
 fn has(directory: &OwnedFd, name: &str) -> bool {
     rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+/// Opens the directory of a container, if there is one.
+fn open_container(root: &Path, id: &ContainerId, path: &Path) -> Result<OwnedFd> {
+    match open_directory(path) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(Error::no_container(root, id)),
+        opened => {
+            opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))
+        }
+    }
+}
+
+/// The same, of one that is ours.
+fn open_own(root: &Path, id: &ContainerId, path: &Path) -> Result<OwnedFd> {
+    let directory = open_container(root, id, path)?;
+    rootless::refuse_foreign_container(directory.as_fd(), path)?;
+    Ok(directory)
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {

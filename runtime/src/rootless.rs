@@ -9,6 +9,7 @@ use bundle::Checked;
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::exec::find_program;
@@ -151,12 +152,26 @@ pub fn refuse_foreign(root: &Path) -> Result<()> {
     let Ok(stat) = rustix::fs::stat(root) else { return Ok(()) };
     let sticky = stat.st_mode & 0o1000 != 0;
     if (stat.st_uid != uid && stat.st_uid != 0) || (stat.st_mode & 0o022 != 0 && !sticky) {
-        return Err(Error::State(format!(
-            "cannot keep containers in `{}`: it belongs to, or can be written to by, another user",
-            root.as_os_str().as_bytes().escape_ascii()
-        )));
+        return Err(foreign(root));
     }
     Ok(())
+}
+
+/// The same of the directory of a container, whose `poststop` hooks would be executed by us, too: that is asked of root as well.
+///
+/// # Errors
+/// When it belongs to somebody else.
+pub fn refuse_foreign_container(directory: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let stat = rustix::fs::fstat(directory)
+        .map_err(|errno| Error::system(format!("look at `{}`", path.display()), errno))?;
+    if stat.st_uid == sys::ids::effective_at_exec().0 { Ok(()) } else { Err(foreign(path)) }
+}
+
+fn foreign(path: &Path) -> Error {
+    Error::State(format!(
+        "cannot keep containers in `{}`: it belongs to, or can be written to by, another user",
+        path.as_os_str().as_bytes().escape_ascii()
+    ))
 }
 
 #[cfg(test)]

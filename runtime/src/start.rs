@@ -62,7 +62,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         if let (false, Ok(Some(init))) = (matches!(why, Unexecuted::Other(_)), kill::init(&saved)) {
             let _ = kill::await_end(&init);
         }
-        return Err(error(parsed, &saved, why));
+        return Err(error(parsed, &record, why));
     }
     // A hook may ask us about the container, and change it.
     drop(record);
@@ -119,9 +119,9 @@ fn poststart(saved: &Saved) -> Result<()> {
 }
 
 /// The plan that the init follows is made again, to say which of its steps failed: the state holds what it was made from.
-fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {
-    let id = &saved.id;
-    match (why, plan_of(parsed, saved)) {
+fn error(parsed: &Parsed, record: &Record, why: Unexecuted) -> Error {
+    let id = &record.saved.id;
+    match (why, plan_of(parsed, record)) {
         (Unexecuted::Other(error), _) => error,
         (Unexecuted::Died, _) => launch::died(id, "start"),
         (why, Ok(plan)) => launch::error(&plan, why),
@@ -133,7 +133,8 @@ fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {
     }
 }
 
-fn plan_of(parsed: &Parsed, saved: &Saved) -> Result<Plan> {
+fn plan_of(parsed: &Parsed, record: &Record) -> Result<Plan> {
+    let saved = &record.saved;
     let mut args = args::Args::of(parsed, true)?;
     args.options.no_new_keyring = saved.no_new_keyring;
     args.options.notify =
@@ -141,7 +142,7 @@ fn plan_of(parsed: &Parsed, saved: &Saved) -> Result<Plan> {
     if saved.unit.is_some() {
         args.options.cgroup_manager = Manager::Systemd;
     }
-    let checked = record::checked_config(&args.root, saved)?;
+    let checked = record.checked_config()?;
     let asked = Asked::by(&checked.spec).with_options(&args.options);
     let host = Host::probe(asked)?;
     plan::create(&checked, &host, &args.options)

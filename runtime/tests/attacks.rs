@@ -19,3 +19,5 @@ mod moment;
 mod procfs;
 #[path = "attacks/rootfs.rs"]
 mod rootfs;
+#[path = "attacks/state.rs"]
+mod state;

@@ -503,8 +503,9 @@ fn what_hooks_write_is_appended_to_the_files_that_annotations_name() {
     assert_eq!(text, format!("kept\n{}\n", KINDS.join("\n")));
     assert_eq!(fs::read_to_string(&errors).expect("standard error").lines().count(), KINDS.len());
     assert_eq!(fs::metadata(&errors).expect("the file").permissions().mode() & 0o777, 0o600);
-    let bundle = bundle.set("/annotations", json!({"run.oci.hooks.stdout": "relative"}));
-    runtime.run(&bundle).exits(1).says("/annotations/run.oci.hooks.stdout");
+    let bundle = bundle.set("/annotations", json!({"run.oci.hooks.stdout": "a\nb"}));
+    let why = r"/annotations/run.oci.hooks.stdout: must be an absolute path, not `a\nb`";
+    runtime.run(&bundle).exits(1).says(why);
 }
 
 #[test]

@@ -159,6 +159,9 @@ fn member(map: &str, key: &str) -> String {
     pointer
 }
 
+/// Of the id 2^32-1.
+const NO_ID: &str = "4294967295 is not an id: it means \"unchanged\" to the kernel";
+
 /// The elements of an array that may be absent, with their pointers' last step.
 fn elements<T>(list: &Option<Vec<T>>) -> impl Iterator<Item = (usize, &T)> {
     list.iter().flatten().enumerate()

@@ -19,6 +19,7 @@ pub(super) fn all() -> Vec<Case> {
         case('B', "exec in a directory behind a descriptor of the caller", exec_behind_descriptor),
         case('B', "the container keeps descriptors of the caller", keep_descriptors),
         case('B', "run in a directory below what is masked", run_below_mask),
+        case('B', "the container writes to what it was given to read", write_to_input),
     ];
     let after = [
         case('E', "a user id that is none becomes another one", identity::odd_user),
@@ -208,6 +209,41 @@ fn run_below_mask(runtime: &Runtime) -> Verdict {
         }
     }
     Verdict::Safe
+}
+
+/// Whoever is made the owner of its standard input opens that again to write.
+fn write_to_input(runtime: &Runtime) -> Verdict {
+    let (directory, id) = (scratch_dir(), runtime.new_id());
+    let input = directory.path().join("input");
+    if let Err(error) = fs::write(&input, SECRET) {
+        return not_tried(error.to_string());
+    }
+    let bundle = BundleDir::new()
+        .set("/process/user", json!({"uid": 1234, "gid": 1234}))
+        .shell("echo written >/proc/self/fd/0; echo tried; exec sleep 600");
+    let (program, root) = (runtime.program(), runtime.root());
+    let created = Capture::of("sh")
+        .args(["-c", r#"exec "$@" <"$0""#])
+        .args([&input, program, Path::new("--root"), root, Path::new("create")])
+        .args([Path::new("--bundle"), bundle.path(), Path::new(&id)])
+        .try_run();
+    let started = runtime.call(["start", &id]).try_run();
+    let output = match (created, started) {
+        (Ok(created), Ok(started)) if created.success() && started.success() => created,
+        (Ok(failed), Ok(_)) => return not_tried(failed.to_string()),
+        (Err(why), _) | (_, Err(why)) => return not_tried(why),
+    };
+    let end = Instant::now() + Duration::from_secs(30);
+    while !output.stdout().contains("tried") {
+        if Instant::now() > end {
+            return not_tried(output.to_string());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    match fs::read_to_string(&input) {
+        Ok(text) if text == SECRET => Verdict::Safe,
+        text => Verdict::Broken(format!("the input is {text:?} now; {output}")),
+    }
 }
 
 fn keep_descriptors(runtime: &Runtime) -> Verdict {

@@ -38,19 +38,46 @@ pub(super) fn open(directory: &Path, name: &str, flags: OFlags) -> Result<OwnedF
 }
 
 fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let (from, path) = at(path);
+    let (from, path) = at(path)?;
     rustix::fs::openat(from, path, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// A path as the system calls take it: a directory, and the way from there.
-fn at(path: &Path) -> (BorrowedFd<'static>, &Path) {
+/// Where a path begins.
+enum Base {
+    Kept(BorrowedFd<'static>),
+    Opened(OwnedFd),
+}
+
+impl AsFd for Base {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Base::Kept(fd) => *fd,
+            Base::Opened(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// No path may be longer in a system call (`PATH_MAX`, with its end).
+const LONGEST: usize = 4095;
+
+/// A path as the system calls take it: a directory, and the way from there. A container that may make cgroups can make them deeper than a
+/// path can tell.
+fn at(path: &Path) -> Result<(Base, &Path), Errno> {
     let bytes = path.as_os_str().as_bytes();
     let below = bytes.strip_prefix(ROOT.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
-    match below.and_then(|below| Some((mounts()?, Path::new(OsStr::from_bytes(below))))) {
-        Some(at) => at,
+    let (mut base, mut rest) = match below.and_then(|below| Some((mounts()?, below))) {
+        Some((mounts, below)) => (Base::Kept(mounts), below),
         // Somewhere else; or there is nothing there, which the call that uses it says.
-        None => (CWD, path),
+        None => (Base::Kept(CWD), bytes),
+    };
+    while rest.len() > LONGEST {
+        let end = rest[..LONGEST].iter().rposition(|byte| *byte == b'/');
+        let (head, tail) = rest.split_at(end.ok_or(Errno::NAMETOOLONG)?);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        base = Base::Opened(rustix::fs::openat(base, head, flags, Mode::empty())?);
+        rest = &tail[1..];
     }
+    Ok((base, Path::new(OsStr::from_bytes(rest))))
 }
 
 /// The directory of all mounts in the mount namespace in which it was first asked for. What was mounted there is found through it for
@@ -69,7 +96,7 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// Whether there is something of this name.
 pub(super) fn exists(path: &Path) -> Result<bool, Errno> {
-    let (from, path) = at(path);
+    let (from, path) = at(path)?;
     match rustix::fs::accessat(from, path, Access::EXISTS, AtFlags::empty()) {
         Ok(()) => Ok(true),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
@@ -79,7 +106,7 @@ pub(super) fn exists(path: &Path) -> Result<bool, Errno> {
 
 /// Removes a directory that has neither processes nor directories of its own.
 pub(super) fn remove_directory(path: &Path) -> Result<(), Errno> {
-    let (from, path) = at(path);
+    let (from, path) = at(path)?;
     rustix::fs::unlinkat(from, path, AtFlags::REMOVEDIR)
 }
 
@@ -149,9 +176,12 @@ pub(super) fn write_once(directory: &Path, name: &str, value: &str) -> Result<()
     rustix::io::write(fd, value.as_bytes()).map(drop)
 }
 
-/// Makes one directory; `false` when it was there.
+/// Makes one directory; `false` when it was there. Of paths that are too long none is made: it would take thousands of them.
 pub(super) fn make_directory(path: &Path) -> Result<bool, Errno> {
-    let (from, path) = at(path);
+    let (from, path) = match at(path)? {
+        (Base::Opened(_), _) => return Err(Errno::NAMETOOLONG),
+        found => found,
+    };
     match rustix::fs::mkdirat(from, path, Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),

@@ -1,7 +1,7 @@
 //! Ids, capabilities, limits: what the process may do.
 
-use super::file_systems::is_null_device;
 use crate::plan::op::Capabilities;
+use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Uid};
 use rustix::stdio;
@@ -11,6 +11,7 @@ use rustix::thread::{
     set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 
 /// Root of the user namespace. The change of ids makes the process's /proc entry root's, whom the namespace may not have. With
 /// `dumpable` it is taken back, because something is still written there; without, nobody who is in the namespace already
@@ -71,12 +72,12 @@ pub(super) fn bounding(keep: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Streams that are not ours yet are given away, so that /dev/stdout can be opened. /dev/null is shared by everybody and
-/// left alone; a socket or a read-only file system that refuses is no reason to fail.
+/// Streams that are not ours yet are given away, so that /dev/stdout can be opened; a socket or a read-only file system that refuses is
+/// no reason to fail.
 pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
     for fd in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
         let Ok(stat) = rustix::fs::fstat(fd) else { continue };
-        if is_null_device(&stat) || stat.st_uid == uid {
+        if stat.st_uid == uid || !may_be_given(fd, &stat) {
             continue;
         }
         match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None) {
@@ -85,6 +86,20 @@ pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Whose owner may be another is a pipe, a socket or a terminal, or a file that may be written to anyway: who owns what was handed in to
+/// be read opens it again to write, through /proc/self/fd. Directories and devices, such as /dev/null, are shared by everybody.
+fn may_be_given(fd: BorrowedFd<'_>, stat: &Stat) -> bool {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo | FileType::Socket => true,
+        FileType::RegularFile => {
+            let writable = OFlags::WRONLY | OFlags::RDWR;
+            rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.intersects(writable))
+        }
+        FileType::CharacterDevice => rustix::termios::isatty(fd),
+        _ => false,
+    }
 }
 
 /// Groups first, the user last: it is the user id that the right to change the others hangs on. The permitted capabilities are kept

@@ -262,7 +262,7 @@ pub fn outputs(
             continue;
         };
         if !value.starts_with('/') {
-            let message = format!("must be an absolute path, not `{value}`");
+            let message = format!("must be an absolute path, not `{}`", value.escape_debug());
             return Err(Error::new(format!("/annotations/{name}"), message));
         }
         *path = Some(PathBuf::from(value));

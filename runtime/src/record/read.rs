@@ -1,9 +1,12 @@
 //! What the directory of a container says, for those who look.
 
-use super::{CONFIG, INIT, STATE, Saved, awaits_start, is_locked, open_directory};
+use super::{
+    CONFIG, INIT, Record, STATE, Saved, awaits_start, is_locked, open_container, open_own,
+};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::process;
+use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Read;
@@ -17,42 +20,70 @@ use std::path::Path;
 /// [`Error::NoContainer`]; or that its state cannot be read.
 pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
     let path = root.join(id.as_str());
-    let directory = match open_directory(&path) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::no_container(root, id)),
-        opened => {
-            opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?
-        }
-    };
-    let Some(mut saved) = read_state(&directory, &path)? else {
-        return Err(Error::no_container(root, id));
-    };
-    if saved.pid == 0 && is_locked(&directory) {
-        saved.creating = true;
-    }
+    let directory = open_container(root, id, &path)?;
+    let saved = look(&directory, root, id, &path)?;
     Ok((saved, awaits_start(&directory)))
+}
+
+fn look(directory: &OwnedFd, root: &Path, id: &ContainerId, path: &Path) -> Result<Saved> {
+    let saved = read_state(directory, path)?.ok_or_else(|| Error::no_container(root, id))?;
+    let creating = saved.pid == 0 && is_locked(directory);
+    Ok(Saved { creating, ..saved })
 }
 
 /// The config.json that a container was created from.
 ///
 /// # Errors
 /// When it cannot be read or parsed.
-pub fn config(root: &Path, id: &ContainerId) -> Result<Box<oci_spec::runtime::Spec>> {
-    let path = root.join(id.as_str()).join(CONFIG);
-    Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
+pub fn config(root: &Path, id: &ContainerId) -> Result<Box<Spec>> {
+    let path = root.join(id.as_str());
+    parse_config(&open_container(root, id, &path)?, &path)
 }
 
-/// The same, checked as it was then: paths in it are relative to the bundle.
-///
-/// # Errors
-/// As [`config`]; when the root file system is gone.
-pub fn checked_config(root: &Path, saved: &Saved) -> Result<bundle::Checked> {
-    let text = read_config(&root.join(&saved.id).join(CONFIG))?;
-    let loaded = bundle::parse(&text, &saved.bundle.join(CONFIG))?;
-    Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
+fn parse_config(directory: &OwnedFd, path: &Path) -> Result<Box<Spec>> {
+    Ok(bundle::parse(&read_config(directory, path)?, &path.join(CONFIG))?.spec)
 }
 
-fn read_config(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
+impl Record {
+    /// Opens a container's directory, as [`peek`] does, for who acts by what is in it without the lock.
+    ///
+    /// # Errors
+    /// As [`peek`]; that it is another user's.
+    pub fn unlocked(root: &Path, id: &ContainerId) -> Result<Record> {
+        let path = root.join(id.as_str());
+        let directory = open_own(root, id, &path)?;
+        let saved = look(&directory, root, id, &path)?;
+        Ok(Record { directory, path, saved })
+    }
+
+    /// The config.json that the container was created from.
+    ///
+    /// # Errors
+    /// As [`config`].
+    pub fn spec(&self) -> Result<Box<Spec>> {
+        parse_config(&self.directory, &self.path)
+    }
+
+    /// The same, checked as it was then: paths in it are relative to the bundle.
+    ///
+    /// # Errors
+    /// As [`config`]; when the root file system is gone.
+    pub fn checked_config(&self) -> Result<bundle::Checked> {
+        let text = read_config(&self.directory, &self.path)?;
+        let loaded = bundle::parse(&text, &self.saved.bundle.join(CONFIG))?;
+        Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
+    }
+}
+
+/// By the directory: what has its name may be another container by now.
+pub(super) fn read_config(directory: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut text = Vec::new();
+    rustix::fs::openat(directory, CONFIG, flags, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|file| std::fs::File::from(file).read_to_end(&mut text))
+        .map_err(|error| Error::io(format!("read `{}`", path.join(CONFIG).display()), &error))?;
+    Ok(text)
 }
 
 /// `None` when there is none, which is what a `create` that was killed at once leaves.

@@ -1,9 +1,11 @@
 //! Class B: file descriptors and working directories that lead out of the container.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 use nconform::fixture::{BundleDir, Canary, Capture, Runtime, SECRET, Sandbox, scratch_dir};
+use rustix::fs::{CWD, FileType, Mode};
 use serde_json::json;
 
 use crate::moment::wait_until;
@@ -176,4 +178,37 @@ fn a_working_directory_is_entered_through_no_magic_link() {
     }
     assert_eq!(exec("/plain").ok().stdout(), "/tmp\n");
     assert_eq!(exec("/proc/self/fd/..").ok().stdout().split('/').nth(1), Some("proc"));
+}
+
+/// Who owns a file opens it to write through the descriptor that was handed in to be read.
+#[test]
+fn what_a_process_is_given_to_read_does_not_become_its_users() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, given) = (Runtime::under_test(), scratch_dir());
+    let (file, device) = (given.path().join("file"), given.path().join("device"));
+    fs::write(&file, "as it was\n").expect("write a file");
+    let zero = rustix::fs::makedev(1, 5);
+    rustix::fs::mknodat(CWD, &device, FileType::CharacterDevice, Mode::from(0o666), zero)
+        .expect("make a device");
+    let script = "{ echo written >/proc/self/fd/0; } 2>/dev/null; echo ran";
+    let user = json!({"uid": 1234, "gid": 1234});
+    let bundle = BundleDir::new().set("/process/user", user).shell(script);
+    let sleeper = BundleDir::new().args(["sleep", "100"]);
+    let container = runtime.start(&sleeper);
+    let (path, id) = (bundle.path().display().to_string(), runtime.new_id());
+    let run = ["run", "--bundle", &path, &id];
+    let exec = ["exec", "--user", "1234", container.id(), "sh", "-c", script];
+    for input in [&file, &device, &given.path().to_owned()] {
+        for args in [&run[..], &exec] {
+            let output = Capture::of("sh")
+                .args(["-c", r#"exec "$@" <"$0""#])
+                .args([input.as_path(), runtime.program(), Path::new("--root"), runtime.root()])
+                .args(args)
+                .run();
+            assert_eq!(output.ok().text(), "ran");
+            let owner = fs::metadata(input).expect("what was given").uid();
+            assert_eq!(owner, 0, "{} {args:?}", input.display());
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).expect("the file"), "as it was\n");
 }

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType as Type};
 
-use super::{Check, Report, Subject, elements};
+use super::{Check, NO_ID, Report, Subject, elements};
 
 pub(super) const CHECKS: &[Check] = &[nodes, rules];
 
@@ -21,6 +21,11 @@ fn nodes(subject: &Subject<'_>, report: &mut Report) {
         if !path.is_absolute() {
             let message = format!("must be an absolute path, not `{}`", path.display());
             report.add(format!("{pointer}/path"), message);
+        }
+        for (id, name) in [(device.uid(), "uid"), (device.gid(), "gid")] {
+            if id == Some(u32::MAX) {
+                report.add(format!("{pointer}/{name}"), NO_ID);
+            }
         }
         match device.typ() {
             Type::P => continue,

@@ -64,17 +64,16 @@ fn environment(process: &Process, report: &mut Report) {
 /// Of the 32 bits of an id, the kernel reads all ones as "leave as it is"; of a umask it takes the
 /// nine permission bits only.
 fn user(process: &Process, report: &mut Report) {
-    const NO_ID: &str = "4294967295 is not an id: it means \"unchanged\" to the kernel";
     let user = process.user();
     if user.uid() == u32::MAX {
-        report.add("/user/uid", NO_ID);
+        report.add("/user/uid", super::NO_ID);
     }
     if user.gid() == u32::MAX {
-        report.add("/user/gid", NO_ID);
+        report.add("/user/gid", super::NO_ID);
     }
     for (index, gid) in super::elements(user.additional_gids()) {
         if *gid == u32::MAX {
-            report.add(format!("/user/additionalGids/{index}"), NO_ID);
+            report.add(format!("/user/additionalGids/{index}"), super::NO_ID);
         }
     }
     if let Some(umask) = user.umask().filter(|umask| *umask > 0o777) {

@@ -194,6 +194,10 @@ faults! {
         => "/linux/devices/0/minor", "must be from 0 to 1048575, not -1";
     device_numbers: r#""major": 10, "minor": 229"#, r#""major": 0, "minor": 1"#, r#""major": «0"#
         => "/linux/devices/0/major", "a device of type `c` needs its numbers";
+    device_user: r#"438, "uid": 0, "gid""#, r#"438, "uid": 4294967294, "gid""#, r#"438, "uid": «4294967295, "gid""#
+        => "/linux/devices/0/uid", "4294967295 is not an id: it means \"unchanged\" to the kernel";
+    device_group: r#"438, "uid": 0, "gid": 0"#, r#"438, "uid": 0, "gid": 4294967294"#, r#"438, "uid": 0, "gid": «4294967295"#
+        => "/linux/devices/0/gid", "4294967295 is not an id: it means \"unchanged\" to the kernel";
     rule_type: r#""type": "b", "major": 8"#, r#""type": "a", "major": 8"#, r#""type": «"u", "major": 8"#
         => "/linux/resources/devices/1/type", "`u` is not one of `a`, `b`, `c`";
     rule_access: r#""rwm""#, r#""mr""#, r#"«"rx""#
