@@ -7,7 +7,7 @@ use crate::assemble::disassemble;
 use crate::attach;
 use crate::cli::RmArgs;
 use crate::connection;
-use crate::container::{ContainerId, Containers, Dir, Guard, Record, Status, Turn};
+use crate::container::{ContainerId, Containers, Dir, Guard, Record, Status};
 use crate::each::each;
 use crate::end;
 use crate::error::{Error, Result};
@@ -86,7 +86,6 @@ fn take(
     record: &Record,
     may_go: impl Fn(Status) -> Result<()>,
 ) -> Result<Guard> {
-    let turn = Turn::begin();
     loop {
         if let Some(guard) = dir.try_lock()? {
             return Ok(guard);
@@ -100,10 +99,8 @@ fn take(
         };
         let Some(watched) = watched else {
             // It is being made, or has just ended: whoever has it lets go of it by itself.
-            if turn.wait() {
-                continue;
-            }
-            return Err(dir.busy("remove", record.name.as_str()));
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
         };
         if dir.is_held() {
             dir.set_stopped()?;

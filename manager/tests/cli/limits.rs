@@ -119,7 +119,6 @@ fn a_command_that_others_keep_waiting_says_so_in_the_end() {
         &["pause", "slow"],
         &["unpause", "slow"],
         &["start", "slow"],
-        &["rm", "-f", "slow"],
     ];
     // All at once: each waits for ten seconds.
     let waiting = commands.map(|words| (words[0], world.command(words).start()));
@@ -129,9 +128,8 @@ fn a_command_that_others_keep_waiting_says_so_in_the_end() {
     }
     for (command, (mut waiting, said)) in waiting {
         assert_eq!(waiting.wait().unwrap().code(), Some(1));
-        let verb = if command == "rm" { "remove" } else { command };
         let expected = format!(
-            "nman: cannot {verb} container slow: another nman has been at work on it for 10 s\n\n\
+            "nman: cannot {command} container slow: another nman has been at work on it for 10 s\n\n\
              hint: try again in a moment; `pgrep -af {id}` shows what is at work on it\n"
         );
         assert_eq!(said.stderr(), expected, "{command}");
