@@ -212,16 +212,6 @@ pub(crate) fn make_cgroup(plan: &Plan, mark: Mark) -> Result<Cgroup> {
     }
 }
 
-/// By which whoever runs the container in the foreground is told to end before its program runs: a hook may take any time, and so may a
-/// mount, or a cgroup that somebody has paused.
-///
-/// # Errors
-/// When it cannot be had.
-pub(crate) fn interrupt() -> Result<Option<Interrupt>> {
-    let failed = |errno| Error::system("prepare for signals while the process is made", errno);
-    Interrupt::new().map(Some).map_err(failed)
-}
-
 /// The bundle's config.json, parsed and free of findings.
 ///
 /// # Errors

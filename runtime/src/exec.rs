@@ -3,9 +3,8 @@
 use crate::args;
 use crate::cgroup::{Cgroup, Subgroups};
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
-use crate::foreground::Foreground;
+use crate::foreground::{self, Foreground};
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
@@ -87,7 +86,7 @@ fn spawn(
     let again = again.map_err(|error| Error::io("duplicate the console socket", &error))?;
     let handed = |console, init| -> Result<Handed> {
         // In a container that is paused, from above perhaps, it may never be ready.
-        let interrupt = if detach { None } else { create::interrupt()? };
+        let interrupt = if detach { None } else { Some(foreground::interrupt()?) };
         Ok(Handed { console, init: Some(init), interrupt, ..Handed::default() })
     };
     match parent::spawn(plan, cgroup, handed(console, init)?) {

@@ -9,7 +9,7 @@ mod output;
 mod terminal;
 
 use crate::error::{Error, Result};
-use crate::interrupt::ENDING;
+use crate::interrupt::{ENDING, Interrupt};
 use crate::log;
 use crate::sd_notify::{Notify, Relay};
 use rustix::event::{PollFd, PollFlags};
@@ -35,6 +35,16 @@ pub struct Foreground {
     terminal: Option<Terminal>,
     /// What it says by sd_notify(3), where somebody wants to hear it.
     relay: Option<Relay>,
+}
+
+/// By which whoever follows a process is told to end before there is a program to pass that on to: a hook may take any time, and so may a
+/// mount, or a cgroup that somebody has paused. The signals are blocked by then.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn interrupt() -> Result<Interrupt> {
+    let failed = |errno| Error::system("prepare for signals while the process is made", errno);
+    Interrupt::new().map_err(failed)
 }
 
 impl Foreground {

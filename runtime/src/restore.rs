@@ -15,7 +15,7 @@ use crate::criu::rpc::{self, Kind, Options, field};
 use crate::criu::{Conversation, Criu, Launch, Notice, mounts, namespaces, stdio};
 use crate::delete;
 use crate::error::{Error, Result};
-use crate::foreground::Foreground;
+use crate::foreground::{self, Foreground};
 use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::interrupt::Interrupt;
@@ -58,7 +58,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     if !parsed.is_set("no-subreaper") {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let interrupt = create::interrupt()?;
+    let interrupt = Some(foreground::interrupt()?);
     let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console, interrupt)?;
     let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd, |_| Ok(())));
     delete::remove_made(made);

@@ -6,7 +6,7 @@ use crate::create::{self, Created};
 use crate::delete;
 use crate::error::Result;
 use crate::explain;
-use crate::foreground::Foreground;
+use crate::foreground::{self, Foreground};
 use crate::launch::{self, Launch};
 use crate::log;
 use crate::notify::Agent;
@@ -37,7 +37,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let manager = service_manager(&mut args);
-    let interrupt = create::interrupt()?;
+    let interrupt = Some(foreground::interrupt()?);
     let Created { plan, mut init, made, mut agent, notify } =
         create::create(&args, &checked, console, interrupt)?;
     let noted = made.starting();
