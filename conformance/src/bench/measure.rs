@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use sys::wait::wait_with_usage;
 
 use super::peak;
-use crate::fixture::readable;
+use crate::fixture::{memory_of, readable};
 
 /// How long one call, or one crowd of calls, may take: only a hang takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -145,10 +145,7 @@ pub(super) fn reap(pid: Pid) -> Sample {
 /// The peak in KiB of what a process has had of memory since its last execve(2): of a container that waits for `start`, that of the
 /// runtime, and not of the program which comes after.
 pub(super) fn peak_so_far(pid: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
-    let status = status.unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+    memory_of(pid.as_raw_nonzero().get(), "VmHWM").unwrap_or(0)
 }
 
 /// What the threads of a process have used so far. That of a container that waits for `start` was spent on `create`.

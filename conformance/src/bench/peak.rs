@@ -32,7 +32,7 @@ pub(super) fn read(child: &mut Child) -> Option<u64> {
     std::io::read_to_string(child.stdout.take()?).ok()?.parse().ok()
 }
 
-/// Runs a program with its arguments: prints the peak, and ends as the program did, with 127 if that cannot be executed.
+/// Runs a program with its arguments and prints the peak. Fails, and prints none, when the program does; with 127 if that cannot be executed.
 #[must_use]
 pub fn serve(words: &[OsString]) -> ExitCode {
     let Some((program, args)) = words.split_first() else { return ExitCode::FAILURE };

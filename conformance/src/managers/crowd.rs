@@ -8,6 +8,7 @@ use super::Plan;
 use super::arena::Arena;
 use super::measure::{Sample, children, measure, measure_at_once};
 use super::report::{Bar, Series, Table, millis};
+use crate::fixture::memory_of;
 
 /// How many are started at once.
 const AT_ONCE: usize = 16;
@@ -126,9 +127,7 @@ fn resident_sizes(arena: &Arena) -> Vec<u64> {
         if !name.starts_with(b"nman-monitor") {
             return None;
         }
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.split_whitespace().next()?.parse().ok()
+        memory_of(pid.try_into().ok()?, "VmRSS")
     };
     let mut sizes: Vec<u64> = monitors.filter_map(resident).collect();
     sizes.sort_unstable();
