@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundle::tarball::printable;
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use sys::namespace::{self, Kinds};
 
 use crate::fixture::{Capture, find_tool};
@@ -97,13 +97,19 @@ impl Contender {
     /// Takes away from the calling thread, for good, the mounts of the machine that this runtime cannot bear: crun
     /// refuses a hybrid machine unless it cannot see the v2 mount. Nothing happens for other runtimes and machines.
     ///
+    /// An empty file system stands in its place: crun makes its directories there all the same, two or three for each container, and
+    /// they would pile up below the mount of the machine, where nobody sees them. That mounts are shared is given up first: as systemd
+    /// sets machines up, theirs would be unmounted too.
+    ///
     /// # Panics
     /// When the kernel refuses.
     pub fn hide_what_it_cannot_bear(&self) {
         let is_crun = self.product() == "crun" || self.name.contains("crun");
         if is_crun && Path::new(HYBRID_MOUNT).is_dir() {
             namespace::unshare(Kinds::MOUNT).expect("make a mount namespace");
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("keep mounts to ourselves");
             unmount(HYBRID_MOUNT, UnmountFlags::DETACH).expect("hide the v2 hierarchy");
+            mount("tmpfs", HYBRID_MOUNT, "tmpfs", MountFlags::empty(), None).expect("put an empty directory there");
         }
     }
 }
@@ -139,6 +145,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::fixture::untried;
 
     #[test]
     fn a_runtime_that_does_not_say_its_version_is_none() {
@@ -170,6 +177,39 @@ mod tests {
         let mut all = ["/a/nrun", "/b/nrun-2", "/c/nrun"].map(contender);
         Contender::tell_apart(&mut all);
         assert_eq!(all.map(|one| one.name), ["nrun", "nrun-2", "nrun-3"]);
+    }
+
+    #[test]
+    fn what_crun_makes_in_the_place_of_the_v2_hierarchy_is_gone_with_the_one_who_ran_it() {
+        if !rustix::process::geteuid().is_root() || !Path::new(HYBRID_MOUNT).is_dir() {
+            untried("no root on a hybrid machine, as which crun would not run");
+            return;
+        }
+        let crun = Contender {
+            name: "crun".into(),
+            program: "/usr/bin/crun".into(),
+            version: "crun version 1.8.1".into(),
+        };
+        let kind = || rustix::fs::statfs(HYBRID_MOUNT).expect("a file system").f_type;
+        // As on a machine that systemd has set up.
+        let machine = std::thread::spawn(move || {
+            namespace::unshare(Kinds::MOUNT).expect("a mount namespace");
+            let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+                .expect("mounts of its own");
+            mount_change("/", shared).expect("shared mounts");
+            let before = kind();
+            let hidden = std::thread::spawn(move || {
+                crun.hide_what_it_cannot_bear();
+                std::fs::create_dir(format!("{HYBRID_MOUNT}/nrt-left")).expect("a directory");
+                kind()
+            });
+            assert_ne!(hidden.join().expect("crun's view"), before);
+            assert_eq!(kind(), before, "the machine's own mount is gone");
+            unmount(HYBRID_MOUNT, UnmountFlags::DETACH).expect("what lies below it");
+            Path::new(HYBRID_MOUNT).join("nrt-left").exists()
+        });
+        assert!(!machine.join().expect("a machine"), "the directory is left below the mount");
     }
 
     #[test]
