@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundle::tarball::printable;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
 use sys::namespace::{self, Kinds};
 
 use crate::fixture::{Capture, find_tool};
@@ -107,9 +109,11 @@ impl Contender {
         let is_crun = self.product() == "crun" || self.name.contains("crun");
         if is_crun && Path::new(HYBRID_MOUNT).is_dir() {
             namespace::unshare(Kinds::MOUNT).expect("make a mount namespace");
-            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("keep mounts to ourselves");
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+                .expect("keep mounts to ourselves");
             unmount(HYBRID_MOUNT, UnmountFlags::DETACH).expect("hide the v2 hierarchy");
-            mount("tmpfs", HYBRID_MOUNT, "tmpfs", MountFlags::empty(), None).expect("put an empty directory there");
+            mount("tmpfs", HYBRID_MOUNT, "tmpfs", MountFlags::empty(), None)
+                .expect("put an empty directory there");
         }
     }
 }
